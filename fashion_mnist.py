@@ -1,0 +1,67 @@
+# Train MiniVGGNet on Fashion MNIST, and save the training history as a pickle file.
+import argparse  # noqa: I001, the tutorial cites the imports as lines 2 to 8
+from sklearn.metrics import classification_report
+from pyimagesearch import callbacks, datasets
+from pyimagesearch.backend import keras
+from pyimagesearch.cli import exit_on_interrupt, number
+from pyimagesearch.history import HistoryFile
+from pyimagesearch.minivggnet import MiniVGGNet
+
+# The command line. Without a usage text, a mistake on it is answered in one line.
+ap = argparse.ArgumentParser(description="Train MiniVGGNet", usage=argparse.SUPPRESS)
+ap.add_argument("-i", "--history", default="training.pickle", help="where to save it")
+ap.add_argument("--dataset", choices=datasets.NAMES, help="default: the first it gets")
+ap.add_argument("--no-dropout", action="store_true", help="train harder: no dropout")
+ap.add_argument("--epochs", type=number(int, 1), default=25, help="default: 25")
+ap.add_argument("--batch-size", type=number(int, 1), default=32, help="default: 32")
+ap.add_argument("--lr", type=number(float, 0), default=0.01, help="default: 0.01")
+ap.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=42, help="of chance")
+args = ap.parse_args()
+EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
+history = HistoryFile(args.history)
+exit_on_interrupt(history.summary)
+keras.utils.set_random_seed(args.seed)
+
+print("[INFO] loading the images...")
+dataset, (trainX, trainY), (testX, testY) = datasets.load(args.dataset)
+
+# Convolutions expect a channel axis, which grey images lack: the last one, as a rule.
+channels_first = keras.config.image_data_format() == "channels_first"
+shape = (-1, 1, 28, 28) if channels_first else (-1, 28, 28, 1)
+trainX, testX = trainX.reshape(shape), testX.reshape(shape)
+
+# Scale the pixels from whole numbers up to 255 to the [0, 1] range.
+trainX, testX = trainX.astype("float32") / 255, testX.astype("float32") / 255
+
+# One-hot encode the labels: 3 becomes [0, 0, 0, 1, 0, 0, 0, 0, 0, 0].
+trainY = keras.utils.to_categorical(trainY, 10)
+testY = keras.utils.to_categorical(testY, 10)
+
+# What the labels 0 to 9 stand for.
+labelNames = ["top", "trouser", "pullover", "dress", "coat"]
+labelNames += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
+labelNames = list("0123456789") if dataset == "digits" else labelNames
+
+print("[INFO] compiling the model...")
+decay = keras.optimizers.schedules.InverseTimeDecay(INIT_LR, 1, INIT_LR / EPOCHS)
+opt = keras.optimizers.SGD(learning_rate=decay, momentum=0.9)
+model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
+model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
+
+after_epoch = callbacks.AfterEpoch(history)
+print(f"[INFO] training on {len(trainX)} {dataset} images...")
+H = model.fit(
+    trainX, trainY, BS, EPOCHS, validation_data=(testX, testY), callbacks=[after_epoch]
+)
+
+# How well each class of the test set is told from the others.
+print(f"[INFO] evaluating on {len(testX)} {dataset} images...")
+truth, predictions = testY.argmax(axis=1), model.predict(testX, BS).argmax(axis=1)
+print(
+    classification_report(truth, predictions, target_names=labelNames, zero_division=0)
+)
+
+# Until now the finished epochs were in a file beside it, named like it and .part.
+print(f"[INFO] saving the history to {args.history}...")
+history.save(H.history)
+history.complete()

@@ -1,0 +1,53 @@
+# Draw the curves of a training history as they are, and shifted by half an epoch.
+import argparse  # noqa: I001, the tutorial cites the imports as lines 2 to 5
+import matplotlib.pyplot as plt
+import numpy as np
+from pyimagesearch import cli, figures, history, shift
+
+# The command line. Without a usage text, a mistake on it is answered in one line.
+ap = argparse.ArgumentParser(description="Draw the curves", usage=argparse.SUPPRESS)
+ap.add_argument("-i", "--input", default="training.pickle", help="the training history")
+ap.add_argument("-o", "--output", help="a .png, .pdf or .svg instead of a window")
+ap.add_argument("--metric", default="loss", help="or another one, such as accuracy")
+args = ap.parse_args()
+cli.exit_on_interrupt(lambda: "the figure was not saved")
+H = history.load_history(args.input, args.metric)
+training, validation = H[args.metric], H[f"val_{args.metric}"]
+output = figures.choose_output(args.output, args.input)
+
+epochs = np.arange(len(training))
+plt.style.use(["ggplot", {"figure.figsize": (8, 8), "figure.autolayout": True}])
+figure, (top, bottom) = plt.subplots(2, 1, sharex=True, sharey=True)
+
+# Top: each value at the epoch that Keras reports it for.
+top.plot(epochs, training, "o-", label=f"training {args.metric}")
+top.plot(epochs, validation, "s--", label=f"validation {args.metric}")
+top.set_title(f"Unshifted {args.metric.capitalize()} Plot")
+
+# Bottom: each value at the time that it stands for. The validation loss is measured
+# once, at the end of an epoch. The training loss is a running mean over the epoch, in
+# which the model gets better and better: it stands for the model in the middle of the
+# epoch. So it belongs half an epoch further left, which is the heart of this script
+# and of the tutorial.
+bottom.plot(epochs - 0.5, training, "o-", label=f"training {args.metric}")
+bottom.plot(epochs, validation, "s--", label=f"validation {args.metric}")
+bottom.set_title(f"Shifted {args.metric.capitalize()} Plot")
+
+for panel in (top, bottom):
+    panel.set(xlabel="Epoch #", ylabel=args.metric.capitalize())
+    panel.tick_params(labelbottom=True)
+    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.legend()
+
+unshifted, shifted, count = shift.mean_distances(training, validation)
+print(f"[INFO] mean |training {args.metric} - validation {args.metric}|: ", end="")
+if count == 0:
+    print("takes two epochs in a row")
+else:
+    print(f"{unshifted:.4f} unshifted, {shifted:.4f} shifted (over {count} epochs)")
+
+if output is None:
+    plt.show()
+else:
+    figures.save(figure, output)
+    print(f"[INFO] the figure is in {output}")

@@ -1,0 +1,1 @@
+"""What stands behind the two scripts: the network, the data, the history file."""

@@ -1,0 +1,149 @@
+"""The images to train on: Fashion MNIST or, where it cannot be had, handwritten digits."""
+
+import gzip
+import os
+import socket
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits as load_small_digits
+from sklearn.model_selection import train_test_split
+
+from pyimagesearch.backend import keras
+from pyimagesearch.cli import UserError
+
+# The values of `--dataset`, in the order in which `load` tries them.
+NAMES = ("fashion-mnist", "digits")
+# The files of Fashion MNIST, with the first four bytes (IDX magic number) and the bytes
+# before the data, as its authors describe the format.
+FILES = {
+    "train-images-idx3-ubyte.gz": (b"\0\0\x08\x03", 16),
+    "train-labels-idx1-ubyte.gz": (b"\0\0\x08\x01", 8),
+    "t10k-images-idx3-ubyte.gz": (b"\0\0\x08\x03", 16),
+    "t10k-labels-idx1-ubyte.gz": (b"\0\0\x08\x01", 8),
+}
+# A download that says nothing for so many seconds has failed.
+PATIENCE = 20
+
+
+def load(dataset=None):
+    """Return the name of a data set, its training and its validation data.
+
+    Parameters
+    ----------
+    dataset : {"fashion-mnist", "digits", None}
+        None stands for Fashion MNIST and, where that is neither in Keras's cache nor to
+        be downloaded, for the digits; two printed lines then say so.
+
+    Returns
+    -------
+    dataset : str
+        Which of the two it is.
+    training, validation : (images, labels)
+        uint8 arrays: images (number, 28, 28) from 0 to 255, labels (number,) from 0 to 9.
+
+    Raises
+    ------
+    UserError
+        If a file in the cache is damaged, or if Fashion MNIST was insisted on and
+        cannot be had.
+    """
+    if dataset == "digits":
+        return "digits", *load_digits()
+    cache = _cache()
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        return "fashion-mnist", *keras.datasets.fashion_mnist.load_data()
+    # Keras raises a bare Exception for a failed download.
+    except Exception as error:
+        for name in FILES:
+            problem = _problem(cache / name)
+            if problem:
+                raise UserError(
+                    f"{cache / name} {problem}: delete it, and the next run downloads "
+                    "it again"
+                ) from error
+        if all((cache / name).exists() for name in FILES):
+            raise
+        reason = " ".join(str(error).split())
+    finally:
+        socket.setdefaulttimeout(patience)
+    if dataset:
+        raise UserError(
+            f"Fashion MNIST cannot be downloaded ({reason}): put {', '.join(FILES)} "
+            f"into {cache}, or train on other images with --dataset digits"
+        )
+    print(f"[INFO] Fashion MNIST is not in {cache} and cannot be downloaded: {reason}")
+    print(
+        "[INFO] training on scikit-learn's handwritten digits instead; "
+        "--dataset fashion-mnist insists on Fashion MNIST",
+        flush=True,
+    )
+    return "digits", *load_digits()
+
+
+def _cache():
+    """Return the folder in which Keras keeps Fashion MNIST."""
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    if not os.access(home, os.W_OK):
+        # As `keras.utils.get_file` does.
+        home = Path(
+            "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir(), ".keras"
+        )
+    return home / "datasets" / "fashion-mnist"
+
+
+def _problem(path):
+    """Return what is wrong with a file of the cache, or None if it is fine or absent."""
+    magic, start = FILES[path.name]
+    try:
+        with gzip.open(path) as file:
+            content = file.read()
+    except FileNotFoundError:
+        return None
+    except EOFError:
+        return "is cut off (a download that was killed?)"
+    except (OSError, zlib.error) as error:
+        return f"cannot be read ({error})"
+    size = np.prod(
+        [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
+    )
+    if content[:4] != magic or len(content) != start + size:
+        return "is not a file of Fashion MNIST"
+    return None
+
+
+def load_digits():
+    """Return scikit-learn's 1,797 handwritten digits, dressed up as Fashion MNIST.
+
+    They are real 8x8 images. First they are split, stratified, 20% for validation, so
+    that no digit has copies on both sides. Then each is enlarged 3 times to 24x24 and
+    placed at 5 different random offsets in a frame of 28x28. Always the same ones.
+
+    Returns
+    -------
+    training, validation : (images, labels)
+        As `load` returns them: 7,185 training and 1,800 validation images.
+    """
+    digits = load_small_digits()
+    images = np.round(digits.images * (255 / 16)).astype("uint8")
+    parts = train_test_split(
+        images, digits.target, test_size=0.2, stratify=digits.target, random_state=0
+    )
+    trainX, testX, trainY, testY = parts
+    random = np.random.default_rng(0)
+    return _place(trainX, trainY, random), _place(testX, testY, random)
+
+
+def _place(images, labels, random):
+    """Enlarge 8x8 images and place each at 5 of the 25 offsets in a 28x28 frame."""
+    large = images.repeat(3, axis=1).repeat(3, axis=2)
+    framed = np.zeros((len(images), 5, 28, 28), dtype="uint8")
+    for image, copies in zip(large, framed):
+        for copy, offset in zip(copies, random.choice(25, size=5, replace=False)):
+            row, column = divmod(offset, 5)
+            copy[row : row + 24, column : column + 24] = image
+    return framed.reshape(-1, 28, 28), labels.repeat(5).astype("uint8")

@@ -1,0 +1,185 @@
+"""The training history on disk: no finished epoch is lost, and reading one runs nothing.
+
+A history is a dict of metric name to list of floats, one per epoch, as Keras's `History`
+keeps it. The file is a pickle that a bare `pickle.load` reads.
+"""
+
+import math
+import os
+import pickle
+import stat
+import sys
+
+from pyimagesearch import safe_pickle
+from pyimagesearch.cli import UserError
+
+# Bytes; room for about 100,000 epochs. What is larger is no history.
+LARGEST = 4_000_000
+
+
+class HistoryFile:
+    """A history file that is whole at every moment of a training run.
+
+    The finished epochs are in `PATH.part`. What an earlier run left in `PATH` stays
+    there until `complete` puts this run's history in its place.
+
+    Parameters
+    ----------
+    path : str
+        PATH, where the complete history goes.
+
+    Raises
+    ------
+    UserError
+        If nothing could be written there: better now than after an hour of training.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.part = f"{path}.part"
+        self.epochs = 0
+        for name in (self.path, self.part):
+            if os.path.isdir(name):
+                raise UserError(f"{name} is a folder: name a file with --history")
+            if os.path.exists(name) and not stat.S_ISREG(os.stat(name).st_mode):
+                raise UserError(f"{name} is not a file: name one with --history")
+            if os.path.exists(name) and not os.access(name, os.W_OK):
+                raise UserError(f"{name} is write-protected: name another --history")
+        os.remove(self._write_new(b""))
+
+    def save(self, history):
+        """Put the history so far into `PATH.part`, in one step.
+
+        Whoever reads the file meanwhile, or after a power cut, finds the history of this
+        epoch or of the last one, never half of one.
+
+        Parameters
+        ----------
+        history : dict of str to list of float
+            One number per epoch.
+
+        Raises
+        ------
+        UserError
+            If it cannot be written. `PATH.part` is then as it was before.
+        """
+        os.replace(self._write_new(pickle.dumps(history)), self.part)
+        self.epochs = len(history["loss"])
+
+    def complete(self):
+        """Make `PATH.part` the new `PATH`."""
+        os.replace(self.part, self.path)
+
+    def summary(self):
+        """Return how many epochs are saved, and where, in words."""
+        if self.epochs == 0:
+            return "no epoch was finished, so nothing was saved"
+        epochs = "1 epoch is" if self.epochs == 1 else f"{self.epochs} epochs are"
+        return f"{epochs} saved in {self.part}"
+
+    def _write_new(self, content):
+        """Write a file beside `PATH.part` and return its name."""
+        new = f"{self.part}.new"
+        try:
+            with open(new, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if os.path.isfile(new):
+                os.remove(new)
+            raise UserError(
+                f"cannot write {new} ({error.strerror}); {self.summary()}"
+            ) from error
+        return new
+
+
+def load_history(path, metric="loss"):
+    """Read a training history, also from a file that is not to be trusted.
+
+    Parameters
+    ----------
+    path : str
+        A pickle of a history.
+    metric : str
+        A metric that must be in it, together with its twin on the validation data.
+
+    Returns
+    -------
+    dict of str to list of float
+        The metric and its `val_` twin, of equal length, one number per epoch. NaN stands
+        for a number that is not finite; where there are some, a line on stderr says so.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or does not hold that.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist: run fashion_mnist.py first, or name a file with --input"
+        ) from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    if not content:
+        raise UserError(f"{path} is empty: run fashion_mnist.py again")
+    if len(content) > LARGEST:
+        raise UserError(f"{path} is too large to be a training history")
+    try:
+        history = safe_pickle.loads(content)
+    except safe_pickle.ForeignObject as error:
+        raise UserError(
+            f"{path} is not a plain history and was not opened: it asks for {error}"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{path} is {error}") from error
+    if not isinstance(history, dict):
+        kind = type(history).__name__
+        raise UserError(f"{path} holds a {kind}, but a history is a dict of lists")
+    names = (metric, f"val_{metric}")
+    for name in names:
+        if name not in history:
+            known = ", ".join(one for one in history if f"val_{one}" in history)
+            raise UserError(
+                f"{path} has no {name}; metrics with a val_ twin in it: {known or 'none'}"
+            )
+    curves = {name: _floats(path, name, history[name]) for name in names}
+    training, validation = curves.values()
+    if len(training) != len(validation):
+        raise UserError(
+            f"{path} has {len(training)} epochs of {metric}, but {len(validation)} of "
+            f"val_{metric}"
+        )
+    epochs = len(training)
+    for name, curve in curves.items():
+        missing = sum(map(math.isnan, curve))
+        if missing == epochs:
+            raise UserError(
+                f"{path} has no epoch with a finite {name}: try a lower --lr"
+            )
+        if missing:
+            print(
+                f"warning: {name} is not finite in {missing} of {epochs} epochs; "
+                "drawing the others",
+                file=sys.stderr,
+            )
+    return curves
+
+
+def _floats(path, name, values):
+    """Return a list of numbers as floats, NaN for infinity; raise UserError otherwise."""
+    if not isinstance(values, list | tuple):
+        raise UserError(f"{path}: {name} is a {type(values).__name__}, not a list")
+    if not values:
+        raise UserError(f"{path}: {name} is empty, not one epoch was finished")
+    for epoch, value in enumerate(values):
+        if not isinstance(value, int | float):
+            kind = type(value).__name__
+            raise UserError(
+                f"{path}: {name} of epoch {epoch} is a {kind}, not a number"
+            )
+    # An int can be too large for a float, an infinite one is as good as none.
+    return [float(value) if abs(value) < 1e300 else math.nan for value in values]

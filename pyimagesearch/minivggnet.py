@@ -1,0 +1,78 @@
+"""MiniVGGNet: a small convolutional network in the manner of VGG."""
+
+import keras
+from keras import layers
+
+
+class MiniVGGNet:
+    """The network of the tutorial; `build` is all there is to it."""
+
+    @staticmethod
+    def build(width, height, depth, classes, dropout=True):
+        """Return the network, not yet compiled.
+
+        Parameters
+        ----------
+        width, height : int
+            Size of an image in pixels, 4 or more each: two poolings halve it twice.
+        depth : int
+            Channels of an image: 1 for grey, 3 for colour.
+        classes : int
+            Number of classes, 2 or more.
+        dropout : bool
+            False leaves the three dropout layers out. The other layers, and with one
+            seed also their first weights, are the same.
+
+        Returns
+        -------
+        keras.Sequential
+            From images, (batch, height, width, depth), or (batch, depth, height, width)
+            where `keras.config.image_data_format()` is "channels_first", to class
+            probabilities, (batch, classes).
+
+        Raises
+        ------
+        ValueError
+            If an image is too small to be pooled twice, or there are too few classes.
+        """
+        if min(width, height) < 4:
+            raise ValueError(
+                f"images of {width}x{height} pixels are too small to pool twice: "
+                "MiniVGGNet needs 4x4 or more"
+            )
+        if classes < 2:
+            raise ValueError(f"MiniVGGNet tells 2 or more classes apart, not {classes}")
+
+        # Batch normalization works channel by channel, so it must know their axis.
+        if keras.config.image_data_format() == "channels_first":
+            shape, channels = (depth, height, width), 1
+        else:
+            shape, channels = (height, width, depth), -1
+
+        network = [
+            keras.Input(shape),
+            # (CONV => RELU => BN) * 2 => POOL => DROPOUT
+            layers.Conv2D(32, (3, 3), padding="same", activation="relu"),
+            layers.BatchNormalization(axis=channels),
+            layers.Conv2D(32, (3, 3), padding="same", activation="relu"),
+            layers.BatchNormalization(axis=channels),
+            layers.MaxPooling2D((2, 2)),
+            layers.Dropout(0.25),
+            # (CONV => RELU => BN) * 2 => POOL => DROPOUT
+            layers.Conv2D(64, (3, 3), padding="same", activation="relu"),
+            layers.BatchNormalization(axis=channels),
+            layers.Conv2D(64, (3, 3), padding="same", activation="relu"),
+            layers.BatchNormalization(axis=channels),
+            layers.MaxPooling2D((2, 2)),
+            layers.Dropout(0.25),
+            # FC => RELU => BN => DROPOUT
+            layers.Flatten(),
+            layers.Dense(512, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            # softmax classifier
+            layers.Dense(classes, activation="softmax"),
+        ]
+        if not dropout:
+            network = [one for one in network if not isinstance(one, layers.Dropout)]
+        return keras.Sequential(network)

@@ -1,0 +1,99 @@
+"""The data: the real loading code on small files, damaged ones, and the digits."""
+
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+from conftest import NO_NETWORK, OWN_KERAS_HOME
+from sklearn.datasets import load_digits
+
+from pyimagesearch import datasets
+from pyimagesearch.cli import UserError
+
+FILES = sorted(datasets.FILES)
+
+
+@pytest.fixture
+def cache(keras_home, monkeypatch):
+    """The folder of the small Fashion MNIST in this process's own KERAS_HOME."""
+    for name, value in NO_NETWORK.items():
+        monkeypatch.setenv(name, value)
+    folder = OWN_KERAS_HOME / "datasets" / "fashion-mnist"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(keras_home / "datasets" / "fashion-mnist", folder)
+    return folder
+
+
+def test_reads_the_cache(cache, images):
+    name, training, validation = datasets.load()
+    assert name == "fashion-mnist"
+    for got, expected in zip(training + validation, images[0] + images[1]):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("dataset", [None, "fashion-mnist"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_is_named(cache, name, dataset):
+    whole = (cache / name).read_bytes()
+    for content in (
+        whole[:-20],
+        b"",
+        b"<html>Please log in to this network</html>",
+        whole[:-30] + bytes(3) + whole[-27:],
+        gzip.compress(b"something else"),
+        gzip.compress(gzip.decompress(whole)[:-28]),
+    ):
+        (cache / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{name} .*: delete it"):
+            datasets.load(dataset)
+
+
+def test_without_cache_and_network_it_falls_back(cache, capsys):
+    (cache / FILES[0]).unlink()
+    name, (images, _), _ = datasets.load()
+    assert (name, len(images)) == ("digits", 7185)
+    why, instead = capsys.readouterr().out.splitlines()
+    assert str(cache) in why and "refused" in why
+    assert "handwritten digits" in instead and "--dataset fashion-mnist" in instead
+
+
+def test_fashion_mnist_insisted_on_never_falls_back(cache):
+    shutil.rmtree(cache)
+    with pytest.raises(UserError) as error:
+        datasets.load("fashion-mnist")
+    for word in [*FILES, str(cache), "refused", "--dataset digits"]:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_digits_are_enlarged_and_moved_after_the_split():
+    (trainX, trainY), (testX, testY) = datasets.load_digits()
+    assert trainX.shape == (7185, 28, 28) and trainY.shape == (7185,)
+    assert testX.shape == (1800, 28, 28) and testY.shape == (1800,)
+    assert (trainX.min(), trainX.max(), trainX.dtype) == (0, 255, "uint8")
+    # Undo it, by brute force: cut out what is not blank, wherever it lies.
+    originals = load_digits()
+    known = {}
+    for image, label in zip(originals.images, originals.target):
+        large = np.kron(image, np.ones((3, 3)))
+        known[trimmed(np.round(large * (255 / 16)))] = label
+    training = {trimmed(image): label for image, label in zip(trainX, trainY)}
+    validation = {trimmed(image): label for image, label in zip(testX, testY)}
+    assert len(training) + len(validation) == len(known) == 1797
+    assert training | validation == known, "every digit is there, on one side only"
+    share = np.bincount(testY) / 5 / np.bincount(originals.target)
+    assert share == pytest.approx(0.2, abs=0.005), "stratified"
+
+
+def trimmed(image):
+    """Return the bytes and the shape of an image without its blank margins."""
+    rows, columns = np.nonzero(image)
+    image = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    return image.astype("uint8").tobytes(), image.shape
+
+
+def test_five_different_places_for_each_digit():
+    (trainX, _), _ = datasets.load_digits()
+    for copies in trainX.reshape(-1, 5, 784)[:200]:
+        assert len(np.unique(copies, axis=0)) == 5

@@ -1,0 +1,269 @@
+"""The training script, through its real command line, on a small data set."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import USERS_KERAS_HOME, assert_one_line_error, command, environment, run
+
+from pyimagesearch.backend import keras
+
+REAL_DATA = USERS_KERAS_HOME / "datasets" / "fashion-mnist"
+LABELS = ["top", "trouser", "pullover", "dress", "coat"]
+LABELS += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
+KEYS = ["accuracy", "loss", "val_accuracy", "val_loss"]
+CHATTER = ["oneDNN", "cuInit", "cuda drivers", "CPU instructions", "InitializeLog"]
+
+
+def read(path):
+    """Read a history as anyone would."""
+    return pickle.loads(path.read_bytes())
+
+
+def plain_history(images, rate, batch_size, epochs, dropout, seed):
+    """Train the tutorial's network in plain Keras, with its decay as it was in Keras 2."""
+    layers = keras.layers
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential([keras.Input((28, 28, 1))])
+    for filters in (32, 64):
+        for _ in range(2):
+            model.add(layers.Conv2D(filters, 3, padding="same"))
+            model.add(layers.ReLU())
+            model.add(layers.BatchNormalization())
+        model.add(layers.MaxPooling2D())
+        # Made in either case: where a seed is drawn from, its order decides the rest.
+        layer = layers.Dropout(0.25)
+        if dropout:
+            model.add(layer)
+    model.add(layers.Flatten())
+    model.add(layers.Dense(512))
+    model.add(layers.ReLU())
+    model.add(layers.BatchNormalization())
+    layer = layers.Dropout(0.5)
+    if dropout:
+        model.add(layer)
+    model.add(layers.Dense(10, activation="softmax"))
+
+    class Decay(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, updates):
+            return rate / (1 + rate / epochs * keras.ops.cast(updates, "float32"))
+
+    optimizer = keras.optimizers.SGD(Decay(), momentum=0.9)
+    model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
+    (trainX, trainY), (testX, testY) = [
+        (pictures.reshape(-1, 28, 28, 1) / 255, keras.utils.to_categorical(labels))
+        for pictures, labels in images
+    ]
+    return model.fit(
+        trainX.astype("float32"),
+        trainY,
+        batch_size=batch_size,
+        epochs=epochs,
+        validation_data=(testX.astype("float32"), testY),
+        verbose=0,
+    ).history
+
+
+@pytest.fixture(scope="module")
+def short_run(keras_home, tmp_path_factory):
+    """A run of two epochs with all other settings as they are, over an earlier history."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "training.pickle").write_bytes(b"an earlier run")
+    script = ("fashion_mnist.py", "--epochs", 2)
+    return folder, run(*script, cwd=folder, KERAS_HOME=keras_home)
+
+
+def test_history(short_run):
+    folder, process = short_run
+    assert process.returncode == 0, process.stderr
+    assert [file.name for file in folder.iterdir()] == ["training.pickle"]
+    history = read(folder / "training.pickle")
+    assert type(history) is dict and sorted(history) == KEYS
+    for values in history.values():
+        assert [type(value) for value in values] == [float, float]
+
+
+def test_history_is_that_of_plain_keras(short_run, images):
+    history = read(short_run[0] / "training.pickle")
+    plain = plain_history(images, 0.01, 32, epochs=2, dropout=True, seed=42)
+    for name in KEYS:
+        assert history[name] == pytest.approx(plain[name], rel=1e-4), name
+
+
+def test_flags_reach_the_training(keras_home, images, tmp_path):
+    flags = ["--epochs", 3, "--batch-size", 64, "--lr", 0.05, "--no-dropout"]
+    flags += ["--seed", 7, "-i", "own.pickle", "--dataset", "fashion-mnist"]
+    process = run("fashion_mnist.py", *flags, cwd=tmp_path, KERAS_HOME=keras_home)
+    assert process.returncode == 0, process.stderr
+    plain = plain_history(images, 0.05, 64, epochs=3, dropout=False, seed=7)
+    for name in KEYS:
+        history = read(tmp_path / "own.pickle")
+        assert history[name] == pytest.approx(plain[name], rel=1e-3), name
+
+
+def test_one_seed_one_history(short_run, keras_home, tmp_path):
+    flags = ["--epochs", 2, "--seed", 42]
+    process = run("fashion_mnist.py", *flags, cwd=tmp_path, KERAS_HOME=keras_home)
+    assert process.returncode == 0, process.stderr
+    first = (short_run[0] / "training.pickle").read_bytes()
+    assert (tmp_path / "training.pickle").read_bytes() == first
+
+
+def test_redirected_output_is_one_line_an_epoch(short_run):
+    folder, process = short_run
+    history = read(folder / "training.pickle")
+    lines = process.stdout.splitlines()
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert len(epochs) == 2
+    for number, line in enumerate(epochs):
+        assert line.startswith(f"epoch {number + 1}/2: ")
+        assert f"val_loss {history['val_loss'][number]:.4f}" in line
+    assert [line[:6] for line in lines if "[" in line] == ["[INFO]"] * 5
+    assert all(one.isprintable() or one == "\n" for one in process.stdout)
+    for label in LABELS:
+        assert sum(line.split("  ")[0] == "" and f" {label} " in line for line in lines)
+    for words in CHATTER:
+        assert words not in process.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is POSIX's")
+def test_terminal_shows_progress_bars(keras_home, tmp_path):
+    screen, terminal = os.openpty()
+    process = subprocess.Popen(
+        command("fashion_mnist.py", "--epochs", 1, "--batch-size", 64),
+        cwd=tmp_path,
+        env=environment(KERAS_HOME=keras_home),
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    text = b""
+    try:
+        while more := os.read(screen, 100_000):
+            text += more
+    except OSError:  # Linux's way to say that the terminal was closed
+        pass
+    os.close(screen)
+    assert process.wait() == 0
+    assert b"5/5" in text and b"ms/step" in text and b"\r" in text
+    assert b"epoch 1/1" not in text
+    for words in CHATTER:
+        assert words.encode() not in text
+
+
+def start(keras_home, folder):
+    """Start a long run and wait until its second epoch is saved."""
+    process = subprocess.Popen(
+        command("fashion_mnist.py", "--epochs", 1000),
+        cwd=folder,
+        env=environment(KERAS_HOME=keras_home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    part = folder / "training.pickle.part"
+    while process.poll() is None and not (part.exists() and epochs_in(part) >= 2):
+        time.sleep(0.05)
+    return process, part
+
+
+def epochs_in(part):
+    return len(read(part)["loss"])
+
+
+def test_killed_run_keeps_its_finished_epochs(keras_home, tmp_path):
+    process, part = start(keras_home, tmp_path)
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "training.pickle").exists()
+    assert sorted(read(part)) == KEYS and epochs_in(part) >= 2
+    plot = run("plot_shift.py", "-i", part.name, cwd=tmp_path)
+    assert plot.returncode == 0
+    assert (tmp_path / "training.pickle.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is POSIX's")
+def test_interrupted_run_says_what_it_keeps(keras_home, tmp_path):
+    process, part = start(keras_home, tmp_path)
+    process.send_signal(signal.SIGINT)
+    _, process.stderr = process.communicate()
+    assert process.returncode == 130
+    assert_one_line_error(
+        process, "interrupted", f"{epochs_in(part)} epochs", part.name
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of resources are POSIX's")
+def test_full_disk_keeps_the_epochs_before(keras_home, tmp_path):
+    import resource
+
+    def limit_files():
+        # Room for some epochs of 9 bytes a number, then none, as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (250, 250))
+
+    process = subprocess.run(
+        command("fashion_mnist.py", "--epochs", 1000),
+        cwd=tmp_path,
+        env=environment(KERAS_HOME=keras_home, PYTHONDONTWRITEBYTECODE=1),
+        preexec_fn=limit_files,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    part = tmp_path / "training.pickle.part"
+    words = ("cannot write", f"{epochs_in(part)} epochs are saved", part.name)
+    assert_one_line_error(process, *words)
+    assert [file.name for file in tmp_path.iterdir()] == [part.name]
+
+
+def test_infinite_loss_stops_with_advice(keras_home, tmp_path):
+    flags = ("--lr", 1e30, "--epochs", 1000)
+    process = run("fashion_mnist.py", *flags, cwd=tmp_path, KERAS_HOME=keras_home)
+    assert_one_line_error(process, "not a finite number", "lower --lr", ".part")
+    assert sorted(read(tmp_path / "training.pickle.part")) == KEYS
+
+
+def test_without_network_it_trains_on_digits_and_says_so(tmp_path):
+    flags = ("--epochs", 1, "--batch-size", 512)
+    process = run(
+        "fashion_mnist.py", *flags, cwd=tmp_path, KERAS_HOME=tmp_path / "home"
+    )
+    assert process.returncode == 0, process.stderr
+    assert "training on 7185 digits images" in process.stdout
+    assert "--dataset fashion-mnist insists" in process.stdout
+    assert "trouser" not in process.stdout
+    history = read(tmp_path / "training.pickle")
+    assert len(history["loss"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--history", "missing/h.pickle"], ["missing/h.pickle", "No such file"]),
+        (
+            ["--dataset", "fashion-mnist"],
+            ["refused", "t10k-images", "--dataset digits"],
+        ),
+        (["--epochs", "0"], ["--epochs", "'0' is not a whole number of 1 or more"]),
+    ],
+)
+def test_mistake_ends_in_one_line(flags, words, tmp_path):
+    home = tmp_path / "home"
+    process = run("fashion_mnist.py", *flags, cwd=tmp_path, KERAS_HOME=home)
+    assert_one_line_error(process, *words)
+    assert [file.name for file in tmp_path.iterdir()] == ["home"]
+
+
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"no real data in {REAL_DATA}")
+def test_one_epoch_on_the_real_data(tmp_path):
+    home = {"KERAS_HOME": USERS_KERAS_HOME}
+    process = run("fashion_mnist.py", "--epochs", 1, cwd=tmp_path, **home)
+    assert process.returncode == 0, process.stderr
+    assert "training on 60000 fashion-mnist images" in process.stdout
+    history = read(tmp_path / "training.pickle")
+    assert history["val_loss"][0] < history["loss"][0]
+    assert history["val_accuracy"][0] > 0.85

@@ -1,0 +1,88 @@
+"""The history file: whole at every moment, refused early where it cannot be written."""
+
+import os
+import pickle
+
+import pytest
+
+from pyimagesearch.cli import UserError
+from pyimagesearch.history import HistoryFile, load_history
+
+HISTORY = {"loss": [0.5, 0.25], "val_loss": [0.4, 0.3]}
+
+
+def names(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_an_earlier_history_stays_until_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "training.pickle"
+    path.write_bytes(b"an earlier run")
+    file = HistoryFile(path)
+    file.save(HISTORY)
+    assert path.read_bytes() == b"an earlier run"
+    assert pickle.loads((tmp_path / "training.pickle.part").read_bytes()) == HISTORY
+    file.complete()
+    assert pickle.loads(path.read_bytes()) == HISTORY
+    assert names(tmp_path) == ["training.pickle"]
+
+
+def test_a_file_that_cannot_be_written_loses_nothing(tmp_path, monkeypatch):
+    file = HistoryFile(tmp_path / "training.pickle")
+    file.save(HISTORY)
+
+    def full_disk(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(UserError, match="No space left.*2 epochs are saved in"):
+        file.save({name: [*values, 0.2] for name, values in HISTORY.items()})
+    assert pickle.loads((tmp_path / "training.pickle.part").read_bytes()) == HISTORY
+    assert names(tmp_path) == ["training.pickle.part"]
+
+
+def test_places_where_nothing_can_be_written_are_refused_at_once(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.pickle.part").mkdir()
+    for name, reason in {
+        "missing/training.pickle": "No such file or directory",
+        "folder": "is a folder",
+        "a.pickle": "is a folder",
+        "": "is a folder",
+        "x" * 300: "name too long",
+    }.items():
+        with pytest.raises(UserError, match=reason):
+            HistoryFile(tmp_path / name)
+    with pytest.raises(UserError, match="is not a file"):
+        HistoryFile(os.devnull)
+    assert names(tmp_path) == ["a.pickle.part", "folder"]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
+def test_a_place_without_permission_is_refused(tmp_path):
+    (tmp_path / "kept.pickle").write_bytes(b"kept")
+    (tmp_path / "kept.pickle").chmod(0o444)
+    with pytest.raises(UserError, match="write-protected"):
+        HistoryFile(tmp_path / "kept.pickle")
+    tmp_path.chmod(0o555)
+    with pytest.raises(UserError, match="Permission denied"):
+        HistoryFile(tmp_path / "new.pickle")
+    tmp_path.chmod(0o755)
+
+
+def test_nothing_is_left_by_a_run_that_saved_nothing(tmp_path):
+    file = HistoryFile(tmp_path / "training.pickle")
+    assert names(tmp_path) == []
+    assert "nothing was saved" in file.summary()
+
+
+def test_some_missing_numbers_are_warned_of(tmp_path, capsys):
+    history = {"loss": [0.5, float("inf"), 2], "val_loss": [0.4, 0.3, float("nan")]}
+    (tmp_path / "h.pickle").write_bytes(pickle.dumps(history))
+    curves = load_history(tmp_path / "h.pickle")
+    assert str(curves) == "{'loss': [0.5, nan, 2.0], 'val_loss': [0.4, 0.3, nan]}"
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 2
+    assert "val_loss is not finite in 1 of 3 epochs" in warnings[1]

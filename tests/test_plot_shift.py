@@ -1,0 +1,130 @@
+"""The plotting script, through its real command line."""
+
+import pickle
+import runpy
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from conftest import ROOT, assert_one_line_error, command, environment, run
+
+HISTORY = {
+    "loss": [1.0, 0.5, 0.4],
+    "val_loss": [0.6, 0.5, 0.1],
+    "accuracy": [0.5, 0.6, 0.7],
+    "val_accuracy": [0.6, 0.7, 0.8],
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "training.pickle").write_bytes(pickle.dumps(HISTORY))
+    return tmp_path
+
+
+def drawn(folder, monkeypatch, *arguments):
+    """Run the script in this process; return the two panels of its figure."""
+    plt.close("all")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["plot_shift.py", "-o", "a.png", *arguments])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    runpy.run_path(str(ROOT / "plot_shift.py"), run_name="__main__")
+    return plt.gcf().axes
+
+
+@pytest.mark.parametrize("metric", ["loss", "accuracy"])
+def test_panels(folder, monkeypatch, metric):
+    top, bottom = drawn(folder, monkeypatch, "--metric", metric)
+    name = metric.capitalize()
+    for panel, title, left in ((top, "Unshifted", 0), (bottom, "Shifted", 0.5)):
+        assert panel.get_title() == f"{title} {name} Plot"
+        assert (panel.get_xlabel(), panel.get_ylabel()) == ("Epoch #", name)
+        labels = [text.get_text() for text in panel.get_legend().get_texts()]
+        assert labels == [f"training {metric}", f"validation {metric}"]
+        training, validation = panel.get_lines()
+        np.testing.assert_array_equal(training.get_xdata(), np.arange(3) - left)
+        np.testing.assert_array_equal(validation.get_xdata(), np.arange(3))
+        np.testing.assert_array_equal(training.get_ydata(), HISTORY[metric])
+        np.testing.assert_array_equal(validation.get_ydata(), HISTORY[f"val_{metric}"])
+    assert top.get_xlim() == bottom.get_xlim()
+    assert top.get_ylim() == bottom.get_ylim()
+    assert top.get_position().y0 > bottom.get_position().y1
+
+
+def test_one_epoch_is_a_visible_point(folder, monkeypatch, capsys):
+    one = {name: values[:1] for name, values in HISTORY.items()}
+    (folder / "training.pickle").write_bytes(pickle.dumps(one))
+    for panel in drawn(folder, monkeypatch):
+        assert all(line.get_marker() in "os" for line in panel.get_lines())
+    assert "takes two epochs in a row" in capsys.readouterr().out
+
+
+def test_prints_the_distance_of_the_curves(folder):
+    process = run("plot_shift.py", cwd=folder)
+    # By hand: (0.4 + 0) / 2 and (0.15 + 0.05) / 2.
+    assert "0.2000 unshifted, 0.1000 shifted (over 2 epochs)" in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
+)
+def test_suffix_chooses_the_format(folder, suffix, start):
+    process = run("plot_shift.py", "--output", f"f.{suffix}", cwd=folder)
+    assert process.returncode == 0 and process.stderr == ""
+    assert f"the figure is in f.{suffix}" in process.stdout
+    assert (folder / f"f.{suffix}").read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("backend", ["agg", "tkagg", ""])
+def test_without_a_screen_it_saves_beside_the_input(folder, tmp_path, backend):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    path = folder / "training.pickle"
+    process = run("plot_shift.py", "-i", path, cwd=elsewhere, MPLBACKEND=backend)
+    assert process.returncode == 0, process.stderr
+    assert f"the figure is in {folder / 'training.png'}" in process.stdout
+    assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert process.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["-i", "missing.pickle"],
+            ["missing.pickle does not exist", "fashion_mnist.py"],
+        ),
+        (["-i", "."], ["cannot read .", "directory"]),
+        (["--metric", "recall"], ["no recall", "loss, accuracy"]),
+        (["-o", "figure.jpeg"], ["figure.jpeg", ".png, .pdf, .svg"]),
+        (["-o", "missing/figure.png"], ["missing/figure.png", "No such file"]),
+        (["--colour"], ["unrecognized arguments: --colour"]),
+    ],
+)
+def test_mistake_ends_in_one_line(folder, arguments, words):
+    assert_one_line_error(run("plot_shift.py", *arguments, cwd=folder), *words)
+    assert [file.name for file in folder.iterdir()] == ["training.pickle"]
+
+
+def test_never_replaces_the_history_by_the_figure(folder):
+    history = folder / "history.png"
+    (folder / "training.pickle").rename(history)
+    assert_one_line_error(run("plot_shift.py", "-i", history, cwd=folder), history)
+    assert pickle.loads(history.read_bytes()) == HISTORY
+
+
+def test_imports_neither_tensorflow_nor_scikit_learn(folder):
+    script = command("plot_shift.py", "-o", "a.png")
+    process = subprocess.run(
+        [script[0], "-X", "importtime", *script[1:]],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "matplotlib" in process.stderr
+    for package in ("tensorflow", "keras", "sklearn"):
+        assert package not in process.stderr
