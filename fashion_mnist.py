@@ -10,12 +10,12 @@ from pyimagesearch.minivggnet import MiniVGGNet
 # The command line. Without a usage text, a mistake on it is answered in one line.
 ap = argparse.ArgumentParser(description="Train MiniVGGNet", usage=argparse.SUPPRESS)
 ap.add_argument("-i", "--history", default="training.pickle", help="where to save it")
-ap.add_argument("--dataset", choices=datasets.NAMES, help="default: the first it gets")
+ap.add_argument("--dataset", choices=datasets.NAMES, help="default: first available")
 ap.add_argument("--no-dropout", action="store_true", help="train harder: no dropout")
 ap.add_argument("--epochs", type=number(int, 1), default=25, help="default: 25")
 ap.add_argument("--batch-size", type=number(int, 1), default=32, help="default: 32")
 ap.add_argument("--lr", type=number(float, 0), default=0.01, help="default: 0.01")
-ap.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=42, help="of chance")
+ap.add_argument("--seed", type=number(int, 0, 10**9), default=42, help="default: 42")
 args = ap.parse_args()
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
 history = HistoryFile(args.history)
@@ -49,13 +49,13 @@ model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
 
 after_epoch = callbacks.AfterEpoch(history)
-print(f"[INFO] training on {len(trainX)} {dataset} images...")
+print(f"[INFO] training on {len(trainX)} images of {dataset}...")
 H = model.fit(
     trainX, trainY, BS, EPOCHS, validation_data=(testX, testY), callbacks=[after_epoch]
 )
 
 # How well each class of the test set is told from the others.
-print(f"[INFO] evaluating on {len(testX)} {dataset} images...")
+print(f"[INFO] evaluating on {len(testX)} images of {dataset}...")
 truth, predictions = testY.argmax(axis=1), model.predict(testX, BS).argmax(axis=1)
 print(
     classification_report(truth, predictions, target_names=labelNames, zero_division=0)

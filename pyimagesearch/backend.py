@@ -39,6 +39,10 @@ def _start():
             import tensorflow
 
             tensorflow.config.list_logical_devices()
+        except KeyboardInterrupt:
+            # A traceback through TensorFlow's imports would tell nobody anything.
+            print("interrupted: TensorFlow was still starting", file=sys.stderr)
+            sys.exit(130)
         finally:
             sys.stderr.flush()
             os.dup2(stderr, 2)

@@ -68,7 +68,8 @@ def load(dataset=None):
                 ) from error
         if all((cache / name).exists() for name in FILES):
             raise
-        reason = " ".join(str(error).split())
+        # What Keras makes of it names the URL; what it was made from is shorter.
+        reason = getattr(error.__context__, "reason", error)
     finally:
         socket.setdefaulttimeout(patience)
     if dataset:

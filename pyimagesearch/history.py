@@ -7,7 +7,6 @@ keeps it. The file is a pickle that a bare `pickle.load` reads.
 import math
 import os
 import pickle
-import stat
 import sys
 
 from pyimagesearch import safe_pickle
@@ -38,14 +37,19 @@ class HistoryFile:
         self.path = path
         self.part = f"{path}.part"
         self.epochs = 0
+        folder = os.path.dirname(self.part) or "."
+        if not os.path.isdir(folder):
+            raise UserError(
+                f"there is no folder {folder}: make it, or name another file"
+            )
         for name in (self.path, self.part):
             if os.path.isdir(name):
                 raise UserError(f"{name} is a folder: name a file with --history")
-            if os.path.exists(name) and not stat.S_ISREG(os.stat(name).st_mode):
-                raise UserError(f"{name} is not a file: name one with --history")
+            if os.path.exists(name) and not os.path.isfile(name):
+                raise UserError(f"{name} is a device: name a file with --history")
             if os.path.exists(name) and not os.access(name, os.W_OK):
                 raise UserError(f"{name} is write-protected: name another --history")
-        os.remove(self._write_new(b""))
+        self._write(b"", rehearsal=True)
 
     def save(self, history):
         """Put the history so far into `PATH.part`, in one step.
@@ -63,7 +67,7 @@ class HistoryFile:
         UserError
             If it cannot be written. `PATH.part` is then as it was before.
         """
-        os.replace(self._write_new(pickle.dumps(history)), self.part)
+        self._write(pickle.dumps(history))
         self.epochs = len(history["loss"])
 
     def complete(self):
@@ -77,21 +81,25 @@ class HistoryFile:
         epochs = "1 epoch is" if self.epochs == 1 else f"{self.epochs} epochs are"
         return f"{epochs} saved in {self.part}"
 
-    def _write_new(self, content):
-        """Write a file beside `PATH.part` and return its name."""
+    def _write(self, content, rehearsal=False):
+        """Write a new file beside `PATH.part`, then let it take that name."""
         new = f"{self.part}.new"
         try:
             with open(new, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            if rehearsal:
+                os.remove(new)
+            else:
+                os.replace(new, self.part)
         except OSError as error:
             if os.path.isfile(new):
                 os.remove(new)
+            saved = f"; {self.summary()}" if self.epochs else ""
             raise UserError(
-                f"cannot write {new} ({error.strerror}); {self.summary()}"
+                f"cannot write {self.part} ({error.strerror}){saved}"
             ) from error
-        return new
 
 
 def load_history(path, metric="loss"):

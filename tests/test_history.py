@@ -45,7 +45,7 @@ def test_places_where_nothing_can_be_written_are_refused_at_once(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "a.pickle.part").mkdir()
     for name, reason in {
-        "missing/training.pickle": "No such file or directory",
+        "missing/training.pickle": "there is no folder",
         "folder": "is a folder",
         "a.pickle": "is a folder",
         "": "is a folder",
@@ -53,7 +53,7 @@ def test_places_where_nothing_can_be_written_are_refused_at_once(tmp_path):
     }.items():
         with pytest.raises(UserError, match=reason):
             HistoryFile(tmp_path / name)
-    with pytest.raises(UserError, match="is not a file"):
+    with pytest.raises(UserError, match="is a device"):
         HistoryFile(os.devnull)
     assert names(tmp_path) == ["a.pickle.part", "folder"]
 
