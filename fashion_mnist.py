@@ -1,11 +1,11 @@
 # Train MiniVGGNet on Fashion MNIST, and save the training history as a pickle file.
 import argparse  # noqa: I001, the tutorial cites the imports as lines 2 to 8
-from sklearn.metrics import classification_report
+from pyimagesearch.cli import number, on_interrupt
 from pyimagesearch import callbacks, datasets
 from pyimagesearch.backend import keras
-from pyimagesearch.cli import exit_on_interrupt, number
 from pyimagesearch.history import HistoryFile
 from pyimagesearch.minivggnet import MiniVGGNet
+from sklearn.metrics import classification_report
 
 # The command line. Without a usage text, a mistake on it is answered in one line.
 ap = argparse.ArgumentParser(description="Train MiniVGGNet", usage=argparse.SUPPRESS)
@@ -15,11 +15,11 @@ ap.add_argument("--no-dropout", action="store_true", help="train harder: no drop
 ap.add_argument("--epochs", type=number(int, 1), default=25, help="default: 25")
 ap.add_argument("--batch-size", type=number(int, 1), default=32, help="default: 32")
 ap.add_argument("--lr", type=number(float, 0), default=0.01, help="default: 0.01")
-ap.add_argument("--seed", type=number(int, 0, 10**9), default=42, help="default: 42")
+ap.add_argument("--seed", type=number(int, 0), default=42, help="default: 42")
 args = ap.parse_args()
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
-history = HistoryFile(args.history)
-exit_on_interrupt(history.summary)
+history_file = HistoryFile(args.history)
+on_interrupt(history_file.summary)
 keras.utils.set_random_seed(args.seed)
 
 print("[INFO] loading the images...")
@@ -30,7 +30,7 @@ channels_first = keras.config.image_data_format() == "channels_first"
 shape = (-1, 1, 28, 28) if channels_first else (-1, 28, 28, 1)
 trainX, testX = trainX.reshape(shape), testX.reshape(shape)
 
-# Scale the pixels from whole numbers up to 255 to the [0, 1] range.
+# Pixels are whole numbers from 0 to 255; networks learn better from 0 to 1.
 trainX, testX = trainX.astype("float32") / 255, testX.astype("float32") / 255
 
 # One-hot encode the labels: 3 becomes [0, 0, 0, 1, 0, 0, 0, 0, 0, 0].
@@ -41,27 +41,27 @@ testY = keras.utils.to_categorical(testY, 10)
 labelNames = ["top", "trouser", "pullover", "dress", "coat"]
 labelNames += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
 labelNames = list("0123456789") if dataset == "digits" else labelNames
-
-print("[INFO] compiling the model...")
-decay = keras.optimizers.schedules.InverseTimeDecay(INIT_LR, 1, INIT_LR / EPOCHS)
-opt = keras.optimizers.SGD(learning_rate=decay, momentum=0.9)
+# The learning rate falls with every update: to lr / (1 + lr / epochs * updates).
+print("[INFO] building MiniVGGNet...")
+schedule = keras.optimizers.schedules.InverseTimeDecay(INIT_LR, 1, INIT_LR / EPOCHS)
+opt = keras.optimizers.SGD(learning_rate=schedule, momentum=0.9)
 model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
 
-after_epoch = callbacks.AfterEpoch(history)
+saved = callbacks.SavedHistory(history_file)
 print(f"[INFO] training on {len(trainX)} images of {dataset}...")
 H = model.fit(
-    trainX, trainY, BS, EPOCHS, validation_data=(testX, testY), callbacks=[after_epoch]
+    trainX, trainY, BS, EPOCHS, validation_data=(testX, testY), callbacks=[saved]
 )
 
-# How well each class of the test set is told from the others.
+# Precision and recall of each class, on the test set.
 print(f"[INFO] evaluating on {len(testX)} images of {dataset}...")
 truth, predictions = testY.argmax(axis=1), model.predict(testX, BS).argmax(axis=1)
 print(
     classification_report(truth, predictions, target_names=labelNames, zero_division=0)
 )
 
-# Until now the finished epochs were in a file beside it, named like it and .part.
+# So far the finished epochs are in PATH.part, next to PATH: now it becomes PATH.
 print(f"[INFO] saving the history to {args.history}...")
-history.save(H.history)
-history.complete()
+history_file.save(H.history)
+history_file.complete()

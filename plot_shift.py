@@ -2,7 +2,7 @@
 import argparse  # noqa: I001, the tutorial cites the imports as lines 2 to 5
 import matplotlib.pyplot as plt
 import numpy as np
-from pyimagesearch import cli, figures, history, shift
+from pyimagesearch import figures, history, shift
 
 # The command line. Without a usage text, a mistake on it is answered in one line.
 ap = argparse.ArgumentParser(description="Draw the curves", usage=argparse.SUPPRESS)
@@ -10,14 +10,14 @@ ap.add_argument("-i", "--input", default="training.pickle", help="the training h
 ap.add_argument("-o", "--output", help="a .png, .pdf or .svg instead of a window")
 ap.add_argument("--metric", default="loss", help="or another one, such as accuracy")
 args = ap.parse_args()
-cli.exit_on_interrupt(lambda: "the figure was not saved")
+
 H = history.load_history(args.input, args.metric)
 training, validation = H[args.metric], H[f"val_{args.metric}"]
-output = figures.choose_output(args.output, args.input)
+figures.choose_backend(args.output)
 
 epochs = np.arange(len(training))
-plt.style.use(["ggplot", {"figure.figsize": (8, 8), "figure.autolayout": True}])
-figure, (top, bottom) = plt.subplots(2, 1, sharex=True, sharey=True)
+plt.style.use("ggplot")
+figure, (top, bottom) = plt.subplots(2, 1, sharex=True, sharey=True, figsize=(8, 6.5))
 
 # Top: each value at the epoch that Keras reports it for.
 top.plot(epochs, training, "o-", label=f"training {args.metric}")
@@ -35,19 +35,17 @@ bottom.set_title(f"Shifted {args.metric.capitalize()} Plot")
 
 for panel in (top, bottom):
     panel.set(xlabel="Epoch #", ylabel=args.metric.capitalize())
+    # Panels that share their axes hide the upper numbers; and no half epochs on the axis.
     panel.tick_params(labelbottom=True)
     panel.xaxis.get_major_locator().set_params(integer=True)
     panel.legend()
+figure.tight_layout()
 
 unshifted, shifted, count = shift.mean_distances(training, validation)
 print(f"[INFO] mean |training {args.metric} - validation {args.metric}|: ", end="")
 if count == 0:
-    print("takes two epochs in a row")
+    print("needs two epochs in a row")
 else:
-    print(f"{unshifted:.4f} unshifted, {shifted:.4f} shifted (over {count} epochs)")
+    print(f"{unshifted:.4g} unshifted, {shifted:.4g} shifted (over {count} epochs)")
 
-if output is None:
-    plt.show()
-else:
-    figures.save(figure, output)
-    print(f"[INFO] the figure is in {output}")
+figures.show_or_save(figure, args.output, args.input)

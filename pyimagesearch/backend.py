@@ -21,6 +21,7 @@ CHATTER = re.compile(
     rb"oneDNN custom operations are on"
     rb"|[Cc]ould not find cuda drivers"
     rb"|failed call to cuInit"
+    rb"|TF-TRT Warning: Could not find TensorRT"
     rb"|binary is optimized to use available CPU|To enable the following instructions"
     rb"|Unable to register cu\w+ factory|computation placer already registered"
     rb"|All log messages before absl::InitializeLog"
@@ -39,10 +40,6 @@ def _start():
             import tensorflow
 
             tensorflow.config.list_logical_devices()
-        except KeyboardInterrupt:
-            # A traceback through TensorFlow's imports would tell nobody anything.
-            print("interrupted: TensorFlow was still starting", file=sys.stderr)
-            sys.exit(130)
         finally:
             sys.stderr.flush()
             os.dup2(stderr, 2)
@@ -57,5 +54,3 @@ def _start():
 keras = _start()
 if not sys.stdout.isatty():
     keras.utils.disable_interactive_logging()
-    # Each step appears in the file when it happens, not when some buffer is full.
-    sys.stdout.reconfigure(line_buffering=True)

@@ -8,10 +8,10 @@ from pyimagesearch.backend import keras
 from pyimagesearch.cli import UserError, end_progress_bar
 
 
-class AfterEpoch(keras.callbacks.Callback):
-    """Save the history after every epoch, and stop when a loss is no longer finite.
+class SavedHistory(keras.callbacks.History):
+    """Keras's own history of a training run, saved to a file after every epoch.
 
-    Where stdout is not a terminal, and so shows no progress bar, print a line as well.
+    Where stdout is not a terminal, and so shows no progress bar, it also prints a line.
 
     Parameters
     ----------
@@ -22,46 +22,31 @@ class AfterEpoch(keras.callbacks.Callback):
     ------
     UserError
         From `fit`, if the history cannot be saved, or if a loss became NaN or infinite.
-        The epochs saved before stay where they are.
+        What was saved before stays saved; of a NaN or infinite loss, that epoch too.
     """
 
     def __init__(self, history_file):
         super().__init__()
         self.history_file = history_file
-        self.history = {}
-        self.diverged = False
 
     def on_epoch_begin(self, epoch, logs=None):
         self.start = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
-        # A broken epoch need not run to its end: it has nothing left to learn.
-        self._stop_unless_finite(logs)
-
     def on_epoch_end(self, epoch, logs=None):
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(float(value))
+        super().on_epoch_end(epoch, logs)
         try:
             self.history_file.save(self.history)
+            if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
+                raise UserError(
+                    f"the loss of epoch {epoch + 1} is not a finite number: try a lower "
+                    f"--lr; {self.history_file.summary()}"
+                )
         except UserError:
             end_progress_bar()
             raise
-        self._stop_unless_finite(logs)
         if not sys.stdout.isatty():
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
             seconds = time.perf_counter() - self.start
             print(
                 f"epoch {epoch + 1}/{self.params['epochs']}: {numbers}, {seconds:.0f} s"
             )
-
-    def on_train_end(self, logs=None):
-        if self.diverged:
-            raise UserError(
-                "training stopped: the loss is not a finite number any more. Try a lower "
-                f"--lr. {self.history_file.summary()}"
-            )
-
-    def _stop_unless_finite(self, logs):
-        losses = [value for name, value in logs.items() if name.endswith("loss")]
-        if not all(math.isfinite(loss) for loss in losses):
-            self.diverged = self.model.stop_training = True

@@ -1,6 +1,11 @@
-"""What a script owes the person at the terminal: one line where a traceback is no help."""
+"""What a script owes the person at the terminal: one line where a traceback is no help.
+
+Importing this module already makes Ctrl-C end the program in one line. So the scripts
+import it first: TensorFlow takes seconds to import, in which people change their mind.
+"""
 
 import argparse
+import io
 import math
 import sys
 
@@ -14,21 +19,28 @@ class UserError(SystemExit):
     Parameters
     ----------
     message : str
-        One line. What a file brought into it, such as line breaks, becomes printable.
+        What is wrong and what to do, in one line. Line breaks and control characters,
+        which the name of a file may bring along, become question marks.
     """
 
     def __init__(self, message):
-        printable = (one if one.isprintable() else "?" for one in message)
+        printable = (one if one.isprintable() else "?" for one in message[:1000])
         super().__init__("error: " + "".join(printable))
 
 
-def number(kind, minimum, maximum=math.inf):
-    """Return an argparse `type`: a finite `kind` (int or float) within the two bounds.
+def number(kind, minimum, maximum=10**9):
+    """Return a `type` for argparse: a number from `minimum` to `maximum`.
 
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        By the returned function, for a text that is not such a number.
+    Parameters
+    ----------
+    kind : {int, float}
+    minimum, maximum : int or float
+
+    Returns
+    -------
+    callable
+        From a text to its number. Raises `argparse.ArgumentTypeError` with the reason
+        if the text is none, or one out of bounds.
     """
 
     def convert(text):
@@ -36,17 +48,18 @@ def number(kind, minimum, maximum=math.inf):
             value = kind(text)
         except ValueError:
             value = math.nan
-        if minimum <= value <= maximum and value != math.inf:
+        if minimum <= value <= maximum:
             return value
         name = {int: "whole number", float: "number"}[kind]
-        end = "or more" if maximum == math.inf else f"to {maximum}"
-        raise argparse.ArgumentTypeError(f"{text!r} is not a {name} of {minimum} {end}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a {name} from {minimum} to {maximum}"
+        )
 
     return convert
 
 
-def exit_on_interrupt(consequence):
-    """Let Ctrl-C end the program in one line and with exit code 130, as shells expect.
+def on_interrupt(consequence):
+    """Let Ctrl-C end the program in one line and with exit code 130.
 
     Parameters
     ----------
@@ -60,7 +73,7 @@ def exit_on_interrupt(consequence):
             return
         end_progress_bar()
         print(f"interrupted: {consequence()}", file=sys.stderr)
-        # Python would now end itself by the signal; exit codes reach scripts better.
+        # Left alone, Python would now die of the signal, which only shells call 130.
         sys.exit(130)
 
     sys.excepthook = hook
@@ -70,3 +83,10 @@ def end_progress_bar():
     """Start a new line in a terminal, where Keras's progress bar may not have ended."""
     if sys.stdout.isatty():
         print(flush=True)
+
+
+on_interrupt(lambda: "nothing was saved")
+if isinstance(sys.stdout, io.TextIOWrapper):
+    # In a file, too, each step is to be seen when it happens, not when a buffer is full;
+    # and a path that the terminal's encoding cannot show is no reason to stop.
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")

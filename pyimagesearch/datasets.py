@@ -16,15 +16,15 @@ from pyimagesearch.cli import UserError
 
 # The values of `--dataset`, in the order in which `load` tries them.
 NAMES = ("fashion-mnist", "digits")
-# The files of Fashion MNIST, with the first four bytes (IDX magic number) and the bytes
-# before the data, as its authors describe the format.
+# The files of Fashion MNIST. Each begins with four bytes that name its format (IDX), and
+# has so many bytes in all before the data.
 FILES = {
     "train-images-idx3-ubyte.gz": (b"\0\0\x08\x03", 16),
     "train-labels-idx1-ubyte.gz": (b"\0\0\x08\x01", 8),
     "t10k-images-idx3-ubyte.gz": (b"\0\0\x08\x03", 16),
     "t10k-labels-idx1-ubyte.gz": (b"\0\0\x08\x01", 8),
 }
-# A download that says nothing for so many seconds has failed.
+# Seconds without a byte after which a download has failed.
 PATIENCE = 20
 
 
@@ -34,8 +34,8 @@ def load(dataset=None):
     Parameters
     ----------
     dataset : {"fashion-mnist", "digits", None}
-        None stands for Fashion MNIST and, where that is neither in Keras's cache nor to
-        be downloaded, for the digits; two printed lines then say so.
+        None stands for Fashion MNIST or, where it is not in Keras's cache and cannot be
+        downloaded, for the digits; two printed lines then say so.
 
     Returns
     -------
@@ -53,7 +53,6 @@ def load(dataset=None):
     if dataset == "digits":
         return "digits", *load_digits()
     cache = _cache()
-    patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
     try:
         return "fashion-mnist", *keras.datasets.fashion_mnist.load_data()
@@ -70,8 +69,6 @@ def load(dataset=None):
             raise
         # What Keras makes of it names the URL; what it was made from is shorter.
         reason = getattr(error.__context__, "reason", error)
-    finally:
-        socket.setdefaulttimeout(patience)
     if dataset:
         raise UserError(
             f"Fashion MNIST cannot be downloaded ({reason}): put {', '.join(FILES)} "
@@ -122,7 +119,7 @@ def load_digits():
 
     They are real 8x8 images. First they are split, stratified, 20% for validation, so
     that no digit has copies on both sides. Then each is enlarged 3 times to 24x24 and
-    placed at 5 different random offsets in a frame of 28x28. Always the same ones.
+    placed at 5 different random offsets in a frame of 28x28. Every run gets the same.
 
     Returns
     -------

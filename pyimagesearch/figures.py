@@ -1,5 +1,6 @@
 """Where a figure goes: into a file, into a window or, without a screen, into a file."""
 
+import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -7,53 +8,53 @@ import matplotlib.pyplot as plt
 from pyimagesearch.cli import UserError
 
 SUFFIXES = (".png", ".pdf", ".svg")
-# Matplotlib's backends that draw into files only.
-FILES_ONLY = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
 
 
-def choose_output(output, source):
-    """Return the file that the figure goes to, or None for a window.
-
-    Call it before the first figure is made: it also sees to it that one can be made.
+def choose_backend(output):
+    """See to it that figures can be made. Call it before the first one is.
 
     Parameters
     ----------
     output : str or None
-        The file that the user named.
-    source : str
-        The file that the figure is drawn from. Where neither a file is named nor a
-        window can open, the figure goes beside it, with the suffix .png.
-
-    Raises
-    ------
-    UserError
-        If the suffix is none that we draw, or the figure would replace its own source.
-    """
-    if output is None:
-        try:
-            plt.switch_backend(plt.get_backend())
-        except ImportError:  # a backend was asked for that needs a screen
-            plt.switch_backend("agg")
-        if plt.get_backend().lower() not in FILES_ONLY:
-            return None
-        output = Path(source).with_suffix(".png")
-    plt.switch_backend("agg")
-    if Path(output).suffix.lower() not in SUFFIXES:
-        raise UserError(f"{output} should end in one of {', '.join(SUFFIXES)}")
-    if Path(output).resolve() == Path(source).resolve():
-        raise UserError(f"{output} is the history: name another file with --output")
-    return output
-
-
-def save(figure, output):
-    """Write a figure; the suffix of the file chooses the format.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be written.
+        The file that the figure is to go to, if the user named one. No screen is needed
+        then, and otherwise only if there is one.
     """
     try:
-        figure.savefig(output)
+        plt.switch_backend("agg" if output else plt.get_backend())
+    except ImportError:  # MPLBACKEND asks for a window, but there is no screen
+        plt.switch_backend("agg")
+
+
+def show_or_save(figure, output, source):
+    """Show a figure in a window, or save it and print where.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    output : str or None
+        The file that the user named; its suffix chooses the format. With None, the
+        figure is shown or, where no window can open, saved beside its source as .png.
+    source : str
+        The file that the figure was drawn from.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written, has another suffix, or is the source itself.
+    """
+    # The name of the window system that the backend draws on, None for files only.
+    if not output and figure.canvas.required_interactive_framework:
+        plt.show()
+        return
+    path = Path(output or Path(source).with_suffix(".png"))
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path} should end in one of {', '.join(SUFFIXES)}")
+    if path.resolve() == Path(source).resolve():
+        raise UserError(f"{path} is the history: name another file with --output")
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix.lower()[1:])
+    try:
+        path.write_bytes(picture.getvalue())
     except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror}") from error
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    print(f"[INFO] the figure is in {path}")

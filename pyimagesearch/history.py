@@ -12,8 +12,8 @@ import sys
 from pyimagesearch import safe_pickle
 from pyimagesearch.cli import UserError
 
-# Bytes; room for about 100,000 epochs. What is larger is no history.
-LARGEST = 4_000_000
+# Bytes: room for some 25,000 epochs of four metrics. What is larger is no history.
+LARGEST = 1_000_000
 
 
 class HistoryFile:
@@ -34,19 +34,19 @@ class HistoryFile:
     """
 
     def __init__(self, path):
-        self.path = path
+        self.path = str(path)
         self.part = f"{path}.part"
         self.epochs = 0
-        folder = os.path.dirname(self.part) or "."
+        if not self.path:
+            raise UserError("--history is empty: name a file")
+        folder = os.path.dirname(self.path) or "."
         if not os.path.isdir(folder):
             raise UserError(
                 f"there is no folder {folder}: make it, or name another file"
             )
         for name in (self.path, self.part):
-            if os.path.isdir(name):
-                raise UserError(f"{name} is a folder: name a file with --history")
             if os.path.exists(name) and not os.path.isfile(name):
-                raise UserError(f"{name} is a device: name a file with --history")
+                raise UserError(f"{name} is not a file: name one with --history")
             if os.path.exists(name) and not os.access(name, os.W_OK):
                 raise UserError(f"{name} is write-protected: name another --history")
         self._write(b"", rehearsal=True)
@@ -71,8 +71,18 @@ class HistoryFile:
         self.epochs = len(history["loss"])
 
     def complete(self):
-        """Make `PATH.part` the new `PATH`."""
-        os.replace(self.part, self.path)
+        """Make `PATH.part` the new `PATH`.
+
+        Raises
+        ------
+        UserError
+            If that cannot be done. `PATH.part` stays.
+        """
+        try:
+            os.replace(self.part, self.path)
+        except OSError as error:
+            raise self._error(self.path, error) from error
+        self.part = self.path
 
     def summary(self):
         """Return how many epochs are saved, and where, in words."""
@@ -89,17 +99,28 @@ class HistoryFile:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            if rehearsal:
-                os.remove(new)
-            else:
+            if not rehearsal:
                 os.replace(new, self.part)
+                self._sync_folder()
         except OSError as error:
+            raise self._error(self.part, error) from error
+        finally:
             if os.path.isfile(new):
                 os.remove(new)
-            saved = f"; {self.summary()}" if self.epochs else ""
-            raise UserError(
-                f"cannot write {self.part} ({error.strerror}){saved}"
-            ) from error
+
+    def _sync_folder(self):
+        """Make sure, where the system can, that a power cut keeps the new name, too."""
+        if hasattr(os, "O_DIRECTORY"):
+            folder = os.open(os.path.dirname(self.part) or ".", os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def _error(self, name, error):
+        """Return the UserError for a file that cannot be written."""
+        saved = f"; {self.summary()}" if self.epochs else ""
+        return UserError(f"cannot write {name}: {error.strerror}{saved}")
 
 
 def load_history(path, metric="loss"):
@@ -126,10 +147,10 @@ def load_history(path, metric="loss"):
     try:
         with open(path, "rb") as file:
             content = file.read(LARGEST + 1)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         raise UserError(
-            f"{path} does not exist: run fashion_mnist.py first, or name a file with --input"
-        ) from None
+            f"{path} does not exist: run fashion_mnist.py first, or name another --input"
+        ) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     if not content:

@@ -1,4 +1,7 @@
-"""MiniVGGNet: a small convolutional network in the manner of VGG."""
+"""MiniVGGNet, the tutorial's small convolutional network in the manner of VGG.
+
+VGG: K. Simonyan and A. Zisserman, https://arxiv.org/abs/1409.1556
+"""
 
 import keras
 from keras import layers
@@ -51,26 +54,26 @@ class MiniVGGNet:
 
         network = [
             keras.Input(shape),
-            # (CONV => RELU => BN) * 2 => POOL => DROPOUT
+            # Two convolutions that keep the size, then half the width and height.
             layers.Conv2D(32, (3, 3), padding="same", activation="relu"),
             layers.BatchNormalization(axis=channels),
             layers.Conv2D(32, (3, 3), padding="same", activation="relu"),
             layers.BatchNormalization(axis=channels),
             layers.MaxPooling2D((2, 2)),
             layers.Dropout(0.25),
-            # (CONV => RELU => BN) * 2 => POOL => DROPOUT
+            # The same once more, with twice the filters.
             layers.Conv2D(64, (3, 3), padding="same", activation="relu"),
             layers.BatchNormalization(axis=channels),
             layers.Conv2D(64, (3, 3), padding="same", activation="relu"),
             layers.BatchNormalization(axis=channels),
             layers.MaxPooling2D((2, 2)),
             layers.Dropout(0.25),
-            # FC => RELU => BN => DROPOUT
+            # All that was found, anywhere in the image, in one dense layer.
             layers.Flatten(),
             layers.Dense(512, activation="relu"),
             layers.BatchNormalization(),
             layers.Dropout(0.5),
-            # softmax classifier
+            # One probability per class.
             layers.Dense(classes, activation="softmax"),
         ]
         if not dropout:

@@ -35,7 +35,7 @@ class NumPyType:
     """Stands in for `numpy.dtype`: the type of a NumPy scalar."""
 
     def __init__(self, name, align=False, copy=True):
-        if name not in FORMATS:
+        if _expect(str, name) not in FORMATS:
             raise ForeignObject(f"NumPy values of the type {name:.80}")
         self.format = "<" + FORMATS[name]
 
@@ -45,12 +45,20 @@ class NumPyType:
 
 def _numpy_scalar(number_type, content):
     """Stands in for NumPy's `scalar`: decode the bytes of one number."""
+    number_format = _expect(NumPyType, number_type).format
+    # Python 2 wrote bytes as what is read as a text here.
     content = _encode(content) if isinstance(content, str) else content
-    return struct.unpack(number_type.format, content)[0]
+    return struct.unpack(number_format, _expect(bytes, content))[0]
 
 
 def _encode(text, encoding="latin1"):
-    """Stands in for `_codecs.encode`: protocols 0 to 2 write bytes as Latin-1 text."""
+    """Stands in for `_codecs.encode`: protocols 0 to 2 write bytes as Latin-1 text.
+
+    No number has more than 8 bytes. Longer texts are refused, since a small file could
+    ask for many copies of a large one.
+    """
+    if len(_expect(str, text)) > 8:
+        raise ForeignObject("more bytes than a number has")
     return text.encode("latin1")
 
 
@@ -87,7 +95,8 @@ def loads(content):
         return _run(content)
     except ForeignObject:
         raise
-    except (ValueError, TypeError, IndexError, KeyError, struct.error) as error:
+    except Exception as error:
+        # Whatever goes wrong in a stranger's program is the fault of that program.
         raise ValueError("not a pickle, or a cut-off or damaged one") from error
 
 

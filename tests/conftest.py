@@ -39,7 +39,7 @@ def command(script, *arguments):
     return [sys.executable, str(ROOT / script), *map(str, arguments)]
 
 
-def run(script, *arguments, cwd, **variables):
+def run(script, *arguments, cwd, timeout=300, preexec_fn=None, **variables):
     """Run a script to its end, redirected, from a folder that is not the project's."""
     return subprocess.run(
         command(script, *arguments),
@@ -48,7 +48,8 @@ def run(script, *arguments, cwd, **variables):
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
+        preexec_fn=preexec_fn,
     )
 
 

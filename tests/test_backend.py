@@ -1,5 +1,6 @@
 """The filter of TensorFlow's chatter, with stand-ins that start up as TensorFlow does."""
 
+import os
 import subprocess
 import sys
 
@@ -26,7 +27,7 @@ def test_drops_chatter_and_passes_warnings_on(tmp_path):
     (tmp_path / "tensorflow.py").write_text(TENSORFLOW)
     process = subprocess.run(
         [sys.executable, "-c", "import pyimagesearch.backend"],
-        env=environment(PYTHONPATH=f"{tmp_path}:{ROOT}"),
+        env=environment(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}"),
         capture_output=True,
         text=True,
         check=True,

@@ -28,7 +28,7 @@ def held(script, first, last):
         ((46, 49), ["SGD(", "MiniVGGNet.build(", "model.compile("]),
         ((53, 55), ["H = model.fit("]),
         ((59, 62), ["model.predict(", "print(classification_report("]),
-        ((66, 68), ["history.save(H.history)", "history.complete()"]),
+        ((66, 68), ["history_file.save(H.history)", "history_file.complete()"]),
     ],
 )
 def test_fashion_mnist(lines, words):

@@ -2,6 +2,8 @@
 
 import gzip
 import shutil
+import socket
+import urllib.request
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ def cache(keras_home, monkeypatch):
     """The folder of the small Fashion MNIST in this process's own KERAS_HOME."""
     for name, value in NO_NETWORK.items():
         monkeypatch.setenv(name, value)
+    urllib.request.install_opener(None)  # or it would keep the proxy of its first use
     folder = OWN_KERAS_HOME / "datasets" / "fashion-mnist"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(keras_home / "datasets" / "fashion-mnist", folder)
@@ -56,6 +59,16 @@ def test_without_cache_and_network_it_falls_back(cache, capsys):
     why, instead = capsys.readouterr().out.splitlines()
     assert str(cache) in why and "refused" in why
     assert "handwritten digits" in instead and "--dataset fashion-mnist" in instead
+
+
+def test_a_download_that_stalls_is_given_up(cache, capsys, monkeypatch):
+    (cache / FILES[0]).unlink()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("https_proxy", address)
+        monkeypatch.setattr(datasets, "PATIENCE", 0.2)
+        assert datasets.load()[0] == "digits"
+    assert "timed out" in capsys.readouterr().out
 
 
 def test_fashion_mnist_insisted_on_never_falls_back(cache):

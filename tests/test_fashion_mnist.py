@@ -2,12 +2,14 @@
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import tensorflow
 from conftest import USERS_KERAS_HOME, assert_one_line_error, command, environment, run
 
 from pyimagesearch.backend import keras
@@ -16,7 +18,6 @@ REAL_DATA = USERS_KERAS_HOME / "datasets" / "fashion-mnist"
 LABELS = ["top", "trouser", "pullover", "dress", "coat"]
 LABELS += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
 KEYS = ["accuracy", "loss", "val_accuracy", "val_loss"]
-CHATTER = ["oneDNN", "cuInit", "cuda drivers", "CPU instructions", "InitializeLog"]
 
 
 def read(path):
@@ -125,9 +126,14 @@ def test_redirected_output_is_one_line_an_epoch(short_run):
     assert [line[:6] for line in lines if "[" in line] == ["[INFO]"] * 5
     assert all(one.isprintable() or one == "\n" for one in process.stdout)
     for label in LABELS:
-        assert sum(line.split("  ")[0] == "" and f" {label} " in line for line in lines)
-    for words in CHATTER:
-        assert words not in process.stderr
+        assert re.search(rf"^ +{label} +[01]\.\d\d ", process.stdout, re.MULTILINE)
+
+
+@pytest.mark.skipif(
+    bool(tensorflow.config.list_physical_devices("GPU")), reason="a GPU is reported"
+)
+def test_no_chatter(short_run):
+    assert short_run[1].stderr == ""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is POSIX's")
@@ -151,8 +157,7 @@ def test_terminal_shows_progress_bars(keras_home, tmp_path):
     assert process.wait() == 0
     assert b"5/5" in text and b"ms/step" in text and b"\r" in text
     assert b"epoch 1/1" not in text
-    for words in CHATTER:
-        assert words.encode() not in text
+    assert b"oneDNN" not in text and b"cuInit" not in text
 
 
 def start(keras_home, folder):
@@ -166,7 +171,12 @@ def start(keras_home, folder):
         text=True,
     )
     part = folder / "training.pickle.part"
-    while process.poll() is None and not (part.exists() and epochs_in(part) >= 2):
+    deadline = time.monotonic() + 120
+    while (
+        time.monotonic() < deadline
+        and process.poll() is None
+        and not (part.exists() and epochs_in(part) >= 2)
+    ):
         time.sleep(0.05)
     return process, part
 
@@ -220,8 +230,24 @@ def test_full_disk_keeps_the_epochs_before(keras_home, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [part.name]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is POSIX's")
+def test_interrupted_start_ends_in_one_line(tmp_path):
+    process = subprocess.Popen(
+        command("fashion_mnist.py"),
+        cwd=tmp_path,
+        env=environment(KERAS_HOME=tmp_path),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1.5)  # TensorFlow takes longer to import
+    process.send_signal(signal.SIGINT)
+    _, process.stderr = process.communicate()
+    assert process.returncode == 130
+    assert_one_line_error(process, "interrupted: nothing was saved")
+
+
 def test_infinite_loss_stops_with_advice(keras_home, tmp_path):
-    flags = ("--lr", 1e30, "--epochs", 1000)
+    flags = ("--lr", 1e9, "--epochs", 1000)
     process = run("fashion_mnist.py", *flags, cwd=tmp_path, KERAS_HOME=keras_home)
     assert_one_line_error(process, "not a finite number", "lower --lr", ".part")
     assert sorted(read(tmp_path / "training.pickle.part")) == KEYS
@@ -248,7 +274,7 @@ def test_without_network_it_trains_on_digits_and_says_so(tmp_path):
             ["--dataset", "fashion-mnist"],
             ["refused", "t10k-images", "--dataset digits"],
         ),
-        (["--epochs", "0"], ["--epochs", "'0' is not a whole number of 1 or more"]),
+        (["--epochs", "0"], ["--epochs", "'0' is not a whole number from 1"]),
     ],
 )
 def test_mistake_ends_in_one_line(flags, words, tmp_path):

@@ -41,20 +41,28 @@ def test_a_file_that_cannot_be_written_loses_nothing(tmp_path, monkeypatch):
     assert names(tmp_path) == ["training.pickle.part"]
 
 
+def test_a_history_that_cannot_take_its_place_is_kept(tmp_path):
+    file = HistoryFile(tmp_path / "training.pickle")
+    file.save(HISTORY)
+    (tmp_path / "training.pickle").mkdir()
+    with pytest.raises(UserError, match="cannot write .*; 2 epochs are saved in"):
+        file.complete()
+    assert pickle.loads((tmp_path / "training.pickle.part").read_bytes()) == HISTORY
+
+
 def test_places_where_nothing_can_be_written_are_refused_at_once(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "a.pickle.part").mkdir()
-    for name, reason in {
-        "missing/training.pickle": "there is no folder",
-        "folder": "is a folder",
-        "a.pickle": "is a folder",
-        "": "is a folder",
-        "x" * 300: "name too long",
+    for path, reason in {
+        "": "is empty",
+        os.devnull: "is not a file",
+        tmp_path / "missing" / "training.pickle": "there is no folder",
+        tmp_path / "folder": "is not a file",
+        tmp_path / "a.pickle": "a.pickle.part is not a file",
+        tmp_path / ("x" * 300): "name too long",
     }.items():
         with pytest.raises(UserError, match=reason):
-            HistoryFile(tmp_path / name)
-    with pytest.raises(UserError, match="is a device"):
-        HistoryFile(os.devnull)
+            HistoryFile(path)
     assert names(tmp_path) == ["a.pickle.part", "folder"]
 
 
