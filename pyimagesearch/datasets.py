@@ -1,6 +1,7 @@
 """The images to train on: Fashion MNIST or, where it cannot be had, handwritten digits."""
 
 import gzip
+import math
 import os
 import socket
 import tempfile
@@ -77,8 +78,7 @@ def load(dataset=None):
     print(f"[INFO] Fashion MNIST is not in {cache} and cannot be downloaded: {reason}")
     print(
         "[INFO] training on scikit-learn's handwritten digits instead; "
-        "--dataset fashion-mnist insists on Fashion MNIST",
-        flush=True,
+        "--dataset fashion-mnist insists on Fashion MNIST"
     )
     return "digits", *load_digits()
 
@@ -106,10 +106,8 @@ def _problem(path):
         return "is cut off (a download that was killed?)"
     except (OSError, zlib.error) as error:
         return f"cannot be read ({error})"
-    size = np.prod(
-        [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
-    )
-    if content[:4] != magic or len(content) != start + size:
+    sizes = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
+    if content[:4] != magic or len(content) != start + math.prod(sizes):
         return "is not a file of Fashion MNIST"
     return None
 

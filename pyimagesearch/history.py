@@ -4,6 +4,7 @@ A history is a dict of metric name to list of floats, one per epoch, as Keras's 
 keeps it. The file is a pickle that a bare `pickle.load` reads.
 """
 
+import contextlib
 import math
 import os
 import pickle
@@ -112,10 +113,9 @@ class HistoryFile:
         """Make sure, where the system can, that a power cut keeps the new name, too."""
         if hasattr(os, "O_DIRECTORY"):
             folder = os.open(os.path.dirname(self.part) or ".", os.O_DIRECTORY)
-            try:
+            with contextlib.suppress(OSError):
                 os.fsync(folder)
-            finally:
-                os.close(folder)
+            os.close(folder)
 
     def _error(self, name, error):
         """Return the UserError for a file that cannot be written."""
@@ -210,5 +210,6 @@ def _floats(path, name, values):
             raise UserError(
                 f"{path}: {name} of epoch {epoch} is a {kind}, not a number"
             )
-    # An int can be too large for a float, an infinite one is as good as none.
+    # Infinity, and an int too large for a float, are drawn like NaN: as a gap. Matplotlib
+    # needs some room above the largest number.
     return [float(value) if abs(value) < 1e300 else math.nan for value in values]
