@@ -48,10 +48,10 @@ opt = keras.optimizers.SGD(learning_rate=schedule, momentum=0.9)
 model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
 
-saved = callbacks.SavedHistory(history_file)
+after_epoch = callbacks.after_epoch(history_file)
 print(f"[INFO] training on {len(trainX)} images of {dataset}...")
 H = model.fit(
-    trainX, trainY, BS, EPOCHS, validation_data=(testX, testY), callbacks=[saved]
+    trainX, trainY, BS, EPOCHS, validation_data=(testX, testY), callbacks=[after_epoch]
 )
 
 # Precision and recall of each class, on the test set.

@@ -8,8 +8,8 @@ from pyimagesearch.backend import keras
 from pyimagesearch.cli import UserError, end_progress_bar
 
 
-class SavedHistory(keras.callbacks.History):
-    """Keras's own history of a training run, saved to a file after every epoch.
+def after_epoch(history_file):
+    """Return a Keras callback that saves the history after every epoch.
 
     Where stdout is not a terminal, and so shows no progress bar, it also prints a line.
 
@@ -18,35 +18,36 @@ class SavedHistory(keras.callbacks.History):
     history_file : pyimagesearch.history.HistoryFile
         Where the finished epochs go.
 
-    Raises
-    ------
-    UserError
-        From `fit`, if the history cannot be saved, or if a loss became NaN or infinite.
-        What was saved before stays saved; of a NaN or infinite loss, that epoch too.
+    Returns
+    -------
+    keras.callbacks.Callback
+        It lets `fit` raise a `UserError` if the history cannot be saved, or if a loss
+        became NaN or infinite. What was saved before stays saved, and in the second
+        case that epoch as well.
     """
+    history = {}
+    start = time.perf_counter()
 
-    def __init__(self, history_file):
-        super().__init__()
-        self.history_file = history_file
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, logs)
+    def save_print_and_check(epoch, logs):
+        nonlocal start
+        for name, value in logs.items():
+            history.setdefault(name, []).append(float(value))
         try:
-            self.history_file.save(self.history)
+            history_file.save(history)
             if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
                 raise UserError(
                     f"the loss of epoch {epoch + 1} is not a finite number: try a lower "
-                    f"--lr; {self.history_file.summary()}"
+                    f"--lr; {history_file.summary()}"
                 )
         except UserError:
             end_progress_bar()
             raise
         if not sys.stdout.isatty():
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
-            seconds = time.perf_counter() - self.start
-            print(
-                f"epoch {epoch + 1}/{self.params['epochs']}: {numbers}, {seconds:.0f} s"
-            )
+            seconds = time.perf_counter() - start
+            epochs = callback.params["epochs"]
+            print(f"epoch {epoch + 1}/{epochs}: {numbers}, {seconds:.0f} s")
+        start = time.perf_counter()
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=save_print_and_check)
+    return callback

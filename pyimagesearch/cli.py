@@ -1,7 +1,7 @@
 """What a script owes the person at the terminal: one line where a traceback is no help.
 
-Importing this module already makes Ctrl-C end the program in one line. So the scripts
-import it first: TensorFlow takes seconds to import, in which people change their mind.
+Importing this module already makes Ctrl-C end the program in one line, so the training
+script imports it first.
 """
 
 import argparse

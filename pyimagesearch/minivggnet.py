@@ -3,8 +3,7 @@
 VGG: K. Simonyan and A. Zisserman, https://arxiv.org/abs/1409.1556
 """
 
-import keras
-from keras import layers
+from pyimagesearch.backend import keras
 
 
 class MiniVGGNet:
@@ -52,6 +51,7 @@ class MiniVGGNet:
         else:
             shape, channels = (height, width, depth), -1
 
+        layers = keras.layers
         network = [
             keras.Input(shape),
             # Two convolutions that keep the size, then half the width and height.

@@ -26,7 +26,7 @@ def test_drops_chatter_and_passes_warnings_on(tmp_path):
     (tmp_path / "keras.py").write_text(KERAS)
     (tmp_path / "tensorflow.py").write_text(TENSORFLOW)
     process = subprocess.run(
-        [sys.executable, "-c", "import pyimagesearch.backend"],
+        [sys.executable, "-c", "from pyimagesearch.backend import keras; keras.utils"],
         env=environment(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}"),
         capture_output=True,
         text=True,

@@ -243,7 +243,7 @@ def test_interrupted_start_ends_in_one_line(tmp_path):
     process.send_signal(signal.SIGINT)
     _, process.stderr = process.communicate()
     assert process.returncode == 130
-    assert_one_line_error(process, "interrupted: nothing was saved")
+    assert_one_line_error(process, "interrupted: ", "nothing was saved")
 
 
 def test_infinite_loss_stops_with_advice(keras_home, tmp_path):
