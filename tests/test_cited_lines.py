@@ -10,7 +10,7 @@ def held(script, first, last):
     """Return the source of the statements that lie within lines `first` to `last`."""
     source = (ROOT / script).read_text()
     return "\n".join(
-        ast.unparse(statement)
+        ast.get_source_segment(source, statement)
         for statement in ast.parse(source).body
         if first <= statement.lineno and statement.end_lineno <= last
     )
@@ -20,14 +20,14 @@ def held(script, first, last):
     ("lines", "words"),
     [
         ((2, 8), ["import MiniVGGNet", "import callbacks, datasets", "HistoryFile"]),
-        ((11, 14), ["ArgumentParser(", "'-i', '--history'"]),
-        ((15, 24), ["EPOCHS, INIT_LR, BS = (args.epochs, args.lr, args.batch_size)"]),
-        ((25, 34), ["datasets.load(", "reshape(", "astype('float32') / 255"]),
+        ((11, 14), ["ArgumentParser(", '"-i", "--history"']),
+        ((15, 24), ["EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size"]),
+        ((25, 34), ["datasets.load(", "reshape(", 'astype("float32") / 255']),
         ((37, 38), ["trainY = keras.utils.to_cat", "testY = keras.utils.to_cat"]),
-        ((41, 42), ["'top', 'trouser'", "'ankle boot'"]),
+        ((41, 42), ['"top", "trouser"', '"ankle boot"']),
         ((46, 49), ["SGD(", "MiniVGGNet.build(", "model.compile("]),
         ((53, 55), ["H = model.fit("]),
-        ((59, 62), ["model.predict(", "print(classification_report("]),
+        ((59, 62), ["model.predict(", "classification_report("]),
         ((66, 68), ["history_file.save(H.history)", "history_file.complete()"]),
     ],
 )
@@ -40,7 +40,7 @@ def test_fashion_mnist(lines, words):
     ("lines", "words"),
     [
         ((2, 5), ["matplotlib", "numpy", "argparse", "history"]),
-        ((8, 11), ["ArgumentParser(", "'-i', '--input'"]),
+        ((8, 11), ["ArgumentParser(", '"-i", "--input"']),
         ((14, 14), ["history.load_history(args.input"]),
         ((18, 18), ["epochs = np.arange("]),
         ((19, 20), ["plt.subplots(2, 1"]),
