@@ -7,7 +7,7 @@ from pyimagesearch.history import HistoryFile
 from pyimagesearch.minivggnet import MiniVGGNet
 from sklearn.metrics import classification_report
 
-# The command line. Without a usage text, a mistake on it is answered in one line.
+# The flags. number(int, 1): a whole number from 1 on; SUPPRESS: errors in one line.
 ap = argparse.ArgumentParser(description="Train MiniVGGNet", usage=argparse.SUPPRESS)
 ap.add_argument("-i", "--history", default="training.pickle", help="where to save it")
 ap.add_argument("--dataset", choices=datasets.NAMES, help="default: first available")
@@ -19,7 +19,7 @@ ap.add_argument("--seed", type=number(int, 0), default=42, help="default: 42")
 args = ap.parse_args()
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
 history_file = HistoryFile(args.history)
-on_interrupt(history_file.summary)
+on_interrupt(history_file.summary)  # Ctrl-C says what is saved
 keras.utils.set_random_seed(args.seed)
 
 print("[INFO] loading the images...")
@@ -41,27 +41,28 @@ testY = keras.utils.to_categorical(testY, 10)
 labelNames = ["top", "trouser", "pullover", "dress", "coat"]
 labelNames += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
 labelNames = list("0123456789") if dataset == "digits" else labelNames
-# The learning rate falls with every update: to lr / (1 + lr / epochs * updates).
+# Every (1) update lowers the rate: INIT_LR / (1 + INIT_LR / EPOCHS * updates).
 print("[INFO] building MiniVGGNet...")
 schedule = keras.optimizers.schedules.InverseTimeDecay(INIT_LR, 1, INIT_LR / EPOCHS)
 opt = keras.optimizers.SGD(learning_rate=schedule, momentum=0.9)
 model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
 
-after_epoch = callbacks.after_epoch(history_file)
+test, save = (testX, testY), callbacks.after_epoch(history_file)
 print(f"[INFO] training on {len(trainX)} images of {dataset}...")
 H = model.fit(
-    trainX, trainY, BS, EPOCHS, validation_data=(testX, testY), callbacks=[after_epoch]
+    trainX, trainY, batch_size=BS, epochs=EPOCHS, validation_data=test, callbacks=[save]
 )
 
 # Precision and recall of each class, on the test set.
 print(f"[INFO] evaluating on {len(testX)} images of {dataset}...")
-truth, predictions = testY.argmax(axis=1), model.predict(testX, BS).argmax(axis=1)
+truth, predictions = testY.argmax(axis=1), model.predict(testX).argmax(axis=1)
 print(
     classification_report(truth, predictions, target_names=labelNames, zero_division=0)
 )
 
-# So far the finished epochs are in PATH.part, next to PATH: now it becomes PATH.
+# The whole history goes where that of every finished epoch went, into PATH.part.
 print(f"[INFO] saving the history to {args.history}...")
 history_file.save(H.history)
+# Only now does PATH.part become PATH, and replace what an earlier run left there.
 history_file.complete()

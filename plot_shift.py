@@ -1,19 +1,19 @@
 # Draw the curves of a training history as they are, and shifted by half an epoch.
 import argparse  # noqa: I001, the tutorial cites the imports as lines 2 to 5
+from pyimagesearch import history, figures, shift
 import matplotlib.pyplot as plt
 import numpy as np
-from pyimagesearch import figures, history, shift
 
-# The command line. Without a usage text, a mistake on it is answered in one line.
+# The flags. SUPPRESS: a mistake among them is answered in one line.
 ap = argparse.ArgumentParser(description="Draw the curves", usage=argparse.SUPPRESS)
 ap.add_argument("-i", "--input", default="training.pickle", help="the training history")
 ap.add_argument("-o", "--output", help="a .png, .pdf or .svg instead of a window")
-ap.add_argument("--metric", default="loss", help="or another one, such as accuracy")
+ap.add_argument("--metric", default="loss", help="such as accuracy, default: loss")
 args = ap.parse_args()
 
 H = history.load_history(args.input, args.metric)
 training, validation = H[args.metric], H[f"val_{args.metric}"]
-figures.choose_backend(args.output)
+figures.choose_backend(args.output)  # a window, or a file only
 
 epochs = np.arange(len(training))
 plt.style.use("ggplot")
@@ -37,15 +37,17 @@ for panel in (top, bottom):
     panel.set(xlabel="Epoch #", ylabel=args.metric.capitalize())
     # Panels that share their axes hide the upper numbers; and no half epochs on the axis.
     panel.tick_params(labelbottom=True)
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     panel.legend()
-figure.tight_layout()
+figure.subplots_adjust(0.09, 0.08, 0.98, 0.95, hspace=0.36)
 
 unshifted, shifted, count = shift.mean_distances(training, validation)
-print(f"[INFO] mean |training {args.metric} - validation {args.metric}|: ", end="")
 if count == 0:
-    print("needs two epochs in a row")
+    print("[INFO] how far apart the curves lie takes two epochs in a row to measure")
 else:
-    print(f"{unshifted:.4g} unshifted, {shifted:.4g} shifted (over {count} epochs)")
+    print(f"[INFO] mean |training {args.metric} - validation {args.metric}|: ", end="")
+    print(
+        f"{unshifted:.4g} unshifted, {shifted:.4g} shifted (epochs compared: {count})"
+    )
 
 figures.show_or_save(figure, args.output, args.input)

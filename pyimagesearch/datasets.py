@@ -66,16 +66,22 @@ def load(dataset=None):
                     f"{cache / name} {problem}: delete it, and the next run downloads "
                     "it again"
                 ) from error
-        if all((cache / name).exists() for name in FILES):
-            raise
+        missing = [name for name in FILES if not (cache / name).exists()]
+        if not missing:
+            raise UserError(
+                f"the files in {cache} do not belong together ({error}): delete them, "
+                "and the next run downloads them again"
+            ) from error
         # What Keras makes of it names the URL; what it was made from is shorter.
         reason = getattr(error.__context__, "reason", error)
     if dataset:
         raise UserError(
-            f"Fashion MNIST cannot be downloaded ({reason}): put {', '.join(FILES)} "
+            f"Fashion MNIST cannot be downloaded ({reason}): put {', '.join(missing)} "
             f"into {cache}, or train on other images with --dataset digits"
         )
-    print(f"[INFO] Fashion MNIST is not in {cache} and cannot be downloaded: {reason}")
+    print(
+        f"[INFO] Fashion MNIST is not complete in {cache} and cannot be downloaded: {reason}"
+    )
     print(
         "[INFO] training on scikit-learn's handwritten digits instead; "
         "--dataset fashion-mnist insists on Fashion MNIST"

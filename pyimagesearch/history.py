@@ -90,7 +90,7 @@ class HistoryFile:
         if self.epochs == 0:
             return "no epoch was finished, so nothing was saved"
         epochs = "1 epoch is" if self.epochs == 1 else f"{self.epochs} epochs are"
-        return f"{epochs} saved in {self.part}"
+        return f"{epochs} saved: plot_shift.py --input {self.part} draws them"
 
     def _write(self, content, rehearsal=False):
         """Write a new file beside `PATH.part`, then let it take that name."""
@@ -148,9 +148,10 @@ def load_history(path, metric="loss"):
         with open(path, "rb") as file:
             content = file.read(LARGEST + 1)
     except FileNotFoundError as error:
-        raise UserError(
-            f"{path} does not exist: run fashion_mnist.py first, or name another --input"
-        ) from error
+        advice = "run fashion_mnist.py first, or name another --input"
+        if os.path.exists(f"{path}.part"):
+            advice = f"--input {path}.part draws what an unfinished run has left"
+        raise UserError(f"{path} does not exist: {advice}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     if not content:

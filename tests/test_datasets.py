@@ -52,6 +52,14 @@ def test_a_damaged_file_is_named(cache, name, dataset):
             datasets.load(dataset)
 
 
+def test_files_that_do_not_belong_together_are_said_so(cache):
+    shutil.copy(
+        cache / "t10k-labels-idx1-ubyte.gz", cache / "train-labels-idx1-ubyte.gz"
+    )
+    with pytest.raises(UserError, match="do not belong together .*: delete them"):
+        datasets.load()
+
+
 def test_without_cache_and_network_it_falls_back(cache, capsys):
     (cache / FILES[0]).unlink()
     name, (images, _), _ = datasets.load()

@@ -35,7 +35,7 @@ def test_a_file_that_cannot_be_written_loses_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(UserError, match="No space left.*2 epochs are saved in"):
+    with pytest.raises(UserError, match="No space left.*2 epochs are saved"):
         file.save({name: [*values, 0.2] for name, values in HISTORY.items()})
     assert pickle.loads((tmp_path / "training.pickle.part").read_bytes()) == HISTORY
     assert names(tmp_path) == ["training.pickle.part"]
@@ -45,7 +45,7 @@ def test_a_history_that_cannot_take_its_place_is_kept(tmp_path):
     file = HistoryFile(tmp_path / "training.pickle")
     file.save(HISTORY)
     (tmp_path / "training.pickle").mkdir()
-    with pytest.raises(UserError, match="cannot write .*; 2 epochs are saved in"):
+    with pytest.raises(UserError, match="cannot write .*; 2 epochs are saved"):
         file.complete()
     assert pickle.loads((tmp_path / "training.pickle.part").read_bytes()) == HISTORY
 

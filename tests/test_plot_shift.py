@@ -57,13 +57,14 @@ def test_one_epoch_is_a_visible_point(folder, monkeypatch, capsys):
     (folder / "training.pickle").write_bytes(pickle.dumps(one))
     for panel in drawn(folder, monkeypatch):
         assert all(line.get_marker() in "os" for line in panel.get_lines())
-    assert "needs two epochs in a row" in capsys.readouterr().out
+        assert all(tick == int(tick) for tick in panel.get_xticks())
+    assert "takes two epochs in a row" in capsys.readouterr().out
 
 
 def test_prints_the_distance_of_the_curves(folder):
     process = run("plot_shift.py", cwd=folder)
     # By hand: (0.4 + 0) / 2 and (0.15 + 0.05) / 2.
-    assert "0.2 unshifted, 0.1 shifted (over 2 epochs)" in process.stdout
+    assert "0.2 unshifted, 0.1 shifted (epochs compared: 2)" in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,12 @@ def test_without_a_screen_it_saves_beside_the_input(folder, tmp_path, backend):
 def test_mistake_ends_in_one_line(folder, arguments, words):
     assert_one_line_error(run("plot_shift.py", *arguments, cwd=folder), *words)
     assert [file.name for file in folder.iterdir()] == ["training.pickle"]
+
+
+def test_points_at_what_an_unfinished_run_left(folder):
+    (folder / "training.pickle").rename(folder / "training.pickle.part")
+    process = run("plot_shift.py", cwd=folder)
+    assert_one_line_error(process, "does not exist", "--input training.pickle.part")
 
 
 def test_never_replaces_the_history_by_the_figure(folder):
