@@ -47,11 +47,11 @@ schedule = keras.optimizers.schedules.InverseTimeDecay(INIT_LR, 1, INIT_LR / EPO
 opt = keras.optimizers.SGD(learning_rate=schedule, momentum=0.9)
 model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
-
-test, save = (testX, testY), callbacks.after_epoch(history_file)
+# `after_epoch` saves the history, and shows a progress bar or a line an epoch.
+test, after_epoch = (testX, testY), callbacks.after_epoch(history_file)
 print(f"[INFO] training on {len(trainX)} images of {dataset}...")
 H = model.fit(
-    trainX, trainY, batch_size=BS, epochs=EPOCHS, validation_data=test, callbacks=[save]
+    trainX, trainY, batch_size=BS, epochs=EPOCHS, validation_data=test, **after_epoch
 )
 
 # Precision and recall of each class, on the test set.

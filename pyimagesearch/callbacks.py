@@ -9,9 +9,10 @@ from pyimagesearch.cli import UserError, end_progress_bar
 
 
 def after_epoch(history_file):
-    """Return a Keras callback that saves the history after every epoch.
+    """Return arguments for `fit` with which it saves the history after every epoch.
 
-    Where stdout is not a terminal, and so shows no progress bar, it also prints a line.
+    In a terminal, `fit` shows its progress bar. Elsewhere it prints a line an epoch: a
+    bar that nobody sees would cost some 5% of the time of training.
 
     Parameters
     ----------
@@ -20,12 +21,13 @@ def after_epoch(history_file):
 
     Returns
     -------
-    keras.callbacks.Callback
-        It lets `fit` raise a `UserError` if the history cannot be saved, or if a loss
-        became NaN or infinite. What was saved before stays saved, and in the second
-        case that epoch as well.
+    dict
+        The arguments `callbacks` and `verbose`. With them, `fit` raises a `UserError` if
+        the history cannot be saved, or if a loss became NaN or infinite. What was saved
+        before stays saved, and in the second case that epoch as well.
     """
     history = {}
+    terminal = sys.stdout.isatty()
     start = time.perf_counter()
 
     def save_print_and_check(epoch, logs):
@@ -42,7 +44,7 @@ def after_epoch(history_file):
         except UserError:
             end_progress_bar()
             raise
-        if not sys.stdout.isatty():
+        if not terminal:
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
             seconds = time.perf_counter() - start
             epochs = callback.params["epochs"]
@@ -50,4 +52,4 @@ def after_epoch(history_file):
         start = time.perf_counter()
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=save_print_and_check)
-    return callback
+    return {"callbacks": [callback], "verbose": 1 if terminal else 0}
