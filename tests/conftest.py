@@ -4,6 +4,7 @@ import atexit
 import gzip
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -22,6 +23,10 @@ USERS_KERAS_HOME = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
 OWN_KERAS_HOME = Path(tempfile.mkdtemp(prefix="keras-home-"))
 os.environ["KERAS_HOME"] = str(OWN_KERAS_HOME)
 atexit.register(shutil.rmtree, OWN_KERAS_HOME)
+
+# A shell lets the processes in its background ignore Ctrl-C, and they let their own
+# children: the scripts that the tests start and interrupt are to listen to it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A proxy that refuses every connection: the network is away, wherever the tests run.
 NO_NETWORK = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}

@@ -200,7 +200,7 @@ def test_killed_run_keeps_its_finished_epochs(keras_home, tmp_path):
 def test_interrupted_run_says_what_it_keeps(keras_home, tmp_path):
     process, part = start(keras_home, tmp_path)
     process.send_signal(signal.SIGINT)
-    _, process.stderr = process.communicate()
+    _, process.stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert_one_line_error(
         process, "interrupted", f"{epochs_in(part)} epochs", part.name
@@ -241,7 +241,7 @@ def test_interrupted_start_ends_in_one_line(tmp_path):
     )
     time.sleep(1.5)  # TensorFlow takes longer to import
     process.send_signal(signal.SIGINT)
-    _, process.stderr = process.communicate()
+    _, process.stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert_one_line_error(process, "interrupted: ", "nothing was saved")
 
