@@ -45,8 +45,8 @@ unshifted, shifted, count = shift.mean_distances(training, validation)
 if count == 0:
     print("[INFO] how far apart the curves lie takes two epochs in a row to measure")
 else:
-    print(f"[INFO] mean |training {args.metric} - validation {args.metric}|: ", end="")
     print(
+        f"[INFO] mean |training {args.metric} - validation {args.metric}|: "
         f"{unshifted:.4g} unshifted, {shifted:.4g} shifted (epochs compared: {count})"
     )
 

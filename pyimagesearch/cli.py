@@ -1,7 +1,7 @@
 """What a script owes the person at the terminal: one line where a traceback is no help.
 
-Importing this module already makes Ctrl-C end the program in one line, so the training
-script imports it first.
+Importing this module already makes Ctrl-C end the program in one line. So both scripts
+import it, one of them by way of `history`, before anything that takes long to import.
 """
 
 import argparse
