@@ -16,12 +16,12 @@ ap.add_argument("--epochs", type=number(int, 1), default=25, help="default: 25")
 ap.add_argument("--batch-size", type=number(int, 1), default=32, help="default: 32")
 ap.add_argument("--lr", type=number(float, 0), default=0.01, help="default: 0.01")
 ap.add_argument("--seed", type=number(int, 0), default=42, help="default: 42")
+ap.add_argument("--reasons", action="store_true", help="measure the three reasons")
 args = ap.parse_args()
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
 history_file = HistoryFile(args.history)
 on_interrupt(history_file.summary)  # Ctrl-C says what is saved
 keras.utils.set_random_seed(args.seed)
-
 print("[INFO] loading the images...")
 dataset, (trainX, trainY), (testX, testY) = datasets.load(args.dataset)
 
@@ -36,7 +36,7 @@ trainX, testX = trainX.astype("float32") / 255, testX.astype("float32") / 255
 # One-hot encode the labels: 3 becomes [0, 0, 0, 1, 0, 0, 0, 0, 0, 0].
 trainY = keras.utils.to_categorical(trainY, 10)
 testY = keras.utils.to_categorical(testY, 10)
-
+train, test = (trainX, trainY), (testX, testY)
 # What the labels 0 to 9 stand for.
 labelNames = ["top", "trouser", "pullover", "dress", "coat"]
 labelNames += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
@@ -47,8 +47,8 @@ schedule = keras.optimizers.schedules.InverseTimeDecay(INIT_LR, 1, INIT_LR / EPO
 opt = keras.optimizers.SGD(learning_rate=schedule, momentum=0.9)
 model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
-# `after_epoch` saves the history, and shows a progress bar or a line an epoch.
-test, after_epoch = (testX, testY), callbacks.after_epoch(history_file)
+# After every epoch the history is saved and, with --reasons, the gap taken apart.
+after_epoch = callbacks.after_epoch(history_file, args.reasons, train, test, BS)
 print(f"[INFO] training on {len(trainX)} images of {dataset}...")
 H = model.fit(
     trainX, trainY, batch_size=BS, epochs=EPOCHS, validation_data=test, **after_epoch

@@ -1,6 +1,6 @@
 # Draw the curves of a training history as they are, and shifted by half an epoch.
 import argparse  # noqa: I001, the tutorial cites the imports as lines 2 to 5
-from pyimagesearch import history, figures, shift
+from pyimagesearch import gap, history, figures, shift
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -49,5 +49,12 @@ else:
         f"[INFO] mean |training {args.metric} - validation {args.metric}|: "
         f"{unshifted:.4g} unshifted, {shifted:.4g} shifted (epochs compared: {count})"
     )
+
+# After a run with --reasons: how much of the gap each of the three reasons makes.
+if "loss_at_end" in H:
+    terms = gap.split(H)
+    gap.draw(figure, terms)
+    print(f"[INFO] what makes the gap, epoch by epoch:\n{gap.table(terms)}")
+    print(f"[INFO] {gap.conclusion(H)}")
 
 figures.show_or_save(figure, args.output, args.input)

@@ -1,4 +1,4 @@
-"""What happens after every epoch: its numbers are saved, printed and checked."""
+"""What happens after every epoch: it is measured, and its numbers saved and printed."""
 
 import math
 import sys
@@ -8,7 +8,7 @@ from pyimagesearch.backend import keras
 from pyimagesearch.cli import UserError, end_progress_bar
 
 
-def after_epoch(history_file):
+def after_epoch(history_file, reasons, training_data, validation_data, batch_size):
     """Return arguments for `fit` with which it saves the history after every epoch.
 
     In a terminal, `fit` shows its progress bar. Elsewhere it prints a line an epoch: a
@@ -18,6 +18,14 @@ def after_epoch(history_file):
     ----------
     history_file : pyimagesearch.history.HistoryFile
         Where the finished epochs go.
+    reasons : bool
+        Whether `fit` is also to measure the three reasons after every epoch. How many
+        validation images are training images as well is then looked up, and printed,
+        at once.
+    training_data, validation_data : (images, labels)
+        What `fit` gets; NumPy arrays.
+    batch_size : int
+        What `fit` gets.
 
     Returns
     -------
@@ -26,7 +34,17 @@ def after_epoch(history_file):
         the history cannot be saved, or if a loss became NaN or infinite. What was saved
         before stays saved, and in the second case that epoch as well.
     """
-    history = {}
+    callbacks, history = [], {}
+    if reasons:
+        # Imported late: that imports TensorFlow.
+        from pyimagesearch.reasons import MeasureReasons, count_leaks
+
+        callbacks.append(MeasureReasons(training_data, validation_data, batch_size))
+        leaks = count_leaks(training_data[0], validation_data[0])
+        print(
+            f"[INFO] {leaks} of {len(validation_data[0])} validation images are also "
+            "training images, pixel for pixel"
+        )
     terminal = sys.stdout.isatty()
     start = time.perf_counter()
 
@@ -36,9 +54,9 @@ def after_epoch(history_file):
             history.setdefault(name, []).append(float(value))
         try:
             history_file.save(history)
-            if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
+            if not all(map(math.isfinite, logs.values())):
                 raise UserError(
-                    f"the loss of epoch {epoch + 1} is not a finite number: try a lower "
+                    f"a loss of epoch {epoch + 1} is not a finite number: try a lower "
                     f"--lr; {history_file.summary()}"
                 )
         except UserError:
@@ -52,4 +70,4 @@ def after_epoch(history_file):
         start = time.perf_counter()
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=save_print_and_check)
-    return {"callbacks": [callback], "verbose": 1 if terminal else 0}
+    return {"callbacks": [*callbacks, callback], "verbose": 1 if terminal else 0}

@@ -15,6 +15,8 @@ from pyimagesearch.cli import UserError
 
 # Bytes: room for some 25,000 epochs of four metrics. What is larger is no history.
 LARGEST = 1_000_000
+# What `--reasons` adds to a history, and the third panel is drawn from.
+REASONS = ("loss_at_end", "val_loss_regularized")
 
 
 class HistoryFile:
@@ -136,7 +138,8 @@ def load_history(path, metric="loss"):
     Returns
     -------
     dict of str to list of float
-        The metric and its `val_` twin, of equal length, one number per epoch. NaN stands
+        The metric and its `val_` twin; with the loss also the two curves of `--reasons`,
+        if the history has them. All are of equal length, one number per epoch. NaN stands
         for a number that is not finite; where there are some, a line on stderr says so.
 
     Raises
@@ -169,21 +172,27 @@ def load_history(path, metric="loss"):
     if not isinstance(history, dict):
         kind = type(history).__name__
         raise UserError(f"{path} holds a {kind}, but a history is a dict of lists")
-    names = (metric, f"val_{metric}")
+    names = [metric, f"val_{metric}"]
+    measured = [name for name in REASONS if name in history and metric == "loss"]
+    if len(measured) == 1:
+        (missing,) = set(REASONS).difference(measured)
+        raise UserError(
+            f"{path} has {measured[0]}, but not {missing}, which belongs to it"
+        )
     for name in names:
         if name not in history:
             known = ", ".join(one for one in history if f"val_{one}" in history)
             raise UserError(
                 f"{path} has no {name}; metrics with a val_ twin in it: {known or 'none'}"
             )
+    names += measured
     curves = {name: _floats(path, name, history[name]) for name in names}
-    training, validation = curves.values()
-    if len(training) != len(validation):
-        raise UserError(
-            f"{path} has {len(training)} epochs of {metric}, but {len(validation)} of "
-            f"val_{metric}"
-        )
-    epochs = len(training)
+    epochs = len(curves[metric])
+    for name, curve in curves.items():
+        if len(curve) != epochs:
+            raise UserError(
+                f"{path} has {epochs} epochs of {metric}, but {len(curve)} of {name}"
+            )
     for name, curve in curves.items():
         missing = sum(map(math.isnan, curve))
         if missing == epochs:

@@ -1,0 +1,162 @@
+"""The gap between the two losses, split into the tutorial's three reasons and explained.
+
+`reasons.py` says what the three terms are, and measures what they are made of.
+"""
+
+import numpy as np
+
+# The three terms, in the order of `split`, and the tutorial's words for them.
+TERMS = {
+    "timing": "timing (Reason #2: measured during the epoch)",
+    "regularization": "regularization (Reason #1: in training only)",
+    "data": "data (Reason #3: easier validation set, or leaks)",
+}
+# What is below this share of the training loss is too small to speak of. For 10,000
+# images of Fashion MNIST chance alone makes 2%: 0.005, as `MeasureReasons` says, of 0.25.
+SMALL = 0.05
+
+
+def split(history):
+    """Return the gap of every epoch and the three terms that add up to it.
+
+    Parameters
+    ----------
+    history : dict of str to list of float
+        `loss`, `val_loss`, `loss_at_end` and `val_loss_regularized`, of equal length.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray of shape (epochs,)
+        "gap" is the training loss minus the validation loss; "timing", "regularization"
+        and "data" add up to it. What is positive pushes the validation loss below the
+        training loss. "by shift" is the timing term as the half-epoch shift estimates
+        it: half of what the training loss falls to the next epoch, NaN in the last.
+    """
+    loss, val_loss = np.array(history["loss"]), np.array(history["val_loss"])
+    loss_at_end = np.array(history["loss_at_end"])
+    val_loss_regularized = np.array(history["val_loss_regularized"])
+    return {
+        "gap": loss - val_loss,
+        "timing": loss - loss_at_end,
+        "by shift": np.append((loss[:-1] - loss[1:]) / 2, np.nan),
+        "regularization": val_loss_regularized - val_loss,
+        "data": loss_at_end - val_loss_regularized,
+    }
+
+
+def table(terms):
+    """Return the gap and its terms as text: a line an epoch, and their means.
+
+    Epochs count from 0, as in the figure. Of more than 12, the first 6 and the last are
+    shown. The means leave out missing numbers, which are dashes in the table.
+    """
+    epochs = len(terms["gap"])
+    rows = {
+        str(epoch): [term[epoch] for term in terms.values()] for epoch in range(epochs)
+    }
+    rows["mean"] = [_mean(term) for term in terms.values()]
+    if epochs > 12:
+        for epoch in range(6, epochs - 1):
+            del rows[str(epoch)]
+    lines = ["epoch" + "".join(f"{name:>{_width(name)}}" for name in terms)]
+    for title, numbers in rows.items():
+        cells = (
+            f"{number:>+{_width(name)}.4f}" for name, number in zip(terms, numbers)
+        )
+        lines.append(f"{title:>5}" + "".join(cells).replace("+nan", "   -"))
+    if epochs > 12:
+        lines.insert(7, "  ...")
+    return "\n".join(lines)
+
+
+def _width(name):
+    """Return the width of a column of the table: that of its name, or of a number."""
+    return max(len(name), 7) + 2
+
+
+def _mean(numbers):
+    """Return the mean of the numbers that are not NaN, or NaN if there are none."""
+    known = numbers[np.isfinite(numbers)]
+    return known.mean() if len(known) else np.nan
+
+
+def conclusion(history):
+    """Return what a learner can take away: a sentence and, where due, a piece of advice.
+
+    The first epoch, in which the losses fall fastest, is told apart from the mean of
+    those after it.
+
+    Parameters
+    ----------
+    history : dict of str to list of float
+        As for `split`.
+    """
+    terms = split(history)
+    terms["loss"], terms["val_loss"] = np.array(history["loss"]), history["val_loss"]
+    known = np.flatnonzero(np.isfinite(terms["timing"] + terms["data"] + terms["gap"]))
+    if not len(known):
+        return "No epoch has all the numbers that the terms are made of."
+    says = f"In epoch {known[0]}, {_cause(terms, known[:1])}"
+    if len(known) > 1:
+        says += f"; on average over the epochs after it, {_cause(terms, known[1:])}"
+    return f"{says}.{_advice(terms, known)}"
+
+
+def _cause(terms, epochs):
+    """Say which loss is the lower one in these epochs, and which term makes it so."""
+    mean = {name: np.mean(np.array(term)[epochs]) for name, term in terms.items()}
+    small = SMALL * mean["loss"]
+    if max(abs(mean[name]) for name in TERMS) < small:
+        return "none of the three terms is large enough to speak of"
+    high, low = max(TERMS, key=mean.get), min(TERMS, key=mean.get)
+    if abs(mean["gap"]) < small:
+        return (
+            f"the two losses are about equal, since {high} ({mean[high]:+.3f}) and {low} "
+            f"({mean[low]:+.3f}) cancel out"
+        )
+    lower, cause = ("validation", high) if mean["gap"] > 0 else ("training", low)
+    return (
+        f"the {lower} loss is the lower one, by {abs(mean['gap']):.3f}, above all because "
+        f"of {cause} ({mean[cause]:+.3f})"
+    )
+
+
+def _advice(terms, epochs):
+    """Say what to do about an easy validation set, or about too easy a training."""
+    data, loss = terms["data"][epochs], terms["loss"][epochs]
+    if data.mean() > SMALL * loss.mean():
+        return (
+            " The data term is clearly positive: the validation images are easier than "
+            "the training images, or among them; look at how the two were split."
+        )
+    val_loss = np.array(terms["val_loss"])[epochs]
+    if data[-1] > -SMALL * loss[-1] and val_loss[-1] <= val_loss.min() * (1 + SMALL):
+        return (
+            " There is no sign of overfitting at the end: train harder, that is longer, "
+            "or with less regularization or a higher learning rate."
+        )
+    return ""
+
+
+def draw(figure, terms):
+    """Add a third panel below the two of a figure: the gap and its three terms.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Of 8 by 6.5 inches; it grows to 8 by 10, and the two panels keep their size.
+    terms : dict of str to numpy.ndarray
+        What `split` returns.
+    """
+    figure.set_size_inches(8, 10)
+    figure.subplots_adjust(left=0.11, bottom=0.402, top=0.9675)
+    panel = figure.add_axes((0.11, 0.052, 0.87, 0.24), sharex=figure.axes[0])
+    epochs = np.arange(len(terms["gap"]))
+    panel.axhline(0, color="black", linewidth=1)
+    panel.plot(
+        epochs, terms["gap"], "ko-", label="gap: training loss - validation loss"
+    )
+    for (name, label), style in zip(TERMS.items(), ("s--", "^:", "D-.")):
+        panel.plot(epochs, terms[name], style, label=label)
+    panel.set(title="What Makes the Gap", xlabel="Epoch #", ylabel="Loss")
+    panel.legend()

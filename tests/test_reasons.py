@@ -1,0 +1,303 @@
+"""The measurement of the three reasons, in cases whose answer is known before the run."""
+
+import random
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pyimagesearch.backend import keras
+from pyimagesearch.gap import TERMS, split
+from pyimagesearch.minivggnet import MiniVGGNet
+from pyimagesearch.reasons import MeasureReasons, count_leaks
+
+layers = keras.layers
+ROUNDING = {"rel": 1e-5, "abs": 1e-6}
+
+
+def data(count, seed):
+    """Images of 8x8 pixels and one-hot labels, which are right for only 80% of them."""
+    generator = np.random.default_rng(seed)
+    images = generator.normal(size=(count, 8, 8, 1)).astype("float32")
+    labels = (images.reshape(count, -1)[:, :3].argmax(axis=1)).astype("int64")
+    wrong = generator.random(count) < 0.2
+    labels[wrong] = generator.integers(0, 3, wrong.sum())
+    return images, np.eye(3, dtype="float32")[labels]
+
+
+TRAINING, VALIDATION = data(200, seed=1), data(72, seed=2)
+
+
+def plain_network(**dense):
+    """Nothing in it is random, and nothing works otherwise in training."""
+    network = [layers.Flatten(), layers.Dense(16, activation="relu", **dense)]
+    return keras.Sequential([keras.Input((8, 8, 1)), *network, output()])
+
+
+def output():
+    return layers.Dense(3, activation="softmax")
+
+
+def normalizing_network():
+    """Batch normalization, which works otherwise in training, but no dropout."""
+    network = [layers.Flatten(), layers.Dense(16), layers.BatchNormalization()]
+    return keras.Sequential([keras.Input((8, 8, 1)), *network, output()])
+
+
+def run(model, training=TRAINING, validation=VALIDATION, rate=0.05, epochs=3, **fit):
+    """Train with the measurement; return the history of the run."""
+    shuffle = fit.get("shuffle", True)
+    measure = MeasureReasons(training, validation, batch_size=16, shuffle=shuffle)
+    optimizer = keras.optimizers.SGD(rate, momentum=0.9 if rate else 0.0)
+    model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
+    return model.fit(
+        *training,
+        batch_size=16,
+        epochs=epochs,
+        validation_data=validation,
+        callbacks=[measure],
+        verbose=0,
+        **fit,
+    ).history
+
+
+def measured(model, training=TRAINING, validation=VALIDATION, **measure):
+    """Measure a compiled model as it is; return `loss_at_end`, `val_loss_regularized`."""
+    callback = MeasureReasons(training, validation, **measure)
+    callback.set_model(model)
+    callback.on_train_begin()
+    callback.on_epoch_end(0, logs := {})
+    return tuple(logs.values())
+
+
+def test_the_terms_add_up_to_the_gap_in_every_epoch():
+    history = run(MiniVGGNet.build(8, 8, 1, 3))
+    terms = split(history)
+    gap = np.array(history["loss"]) - np.array(history["val_loss"])
+    assert len(gap) == 3
+    np.testing.assert_allclose(sum(terms[name] for name in TERMS), gap, atol=1e-15)
+
+
+def test_without_dropout_and_batch_normalization_regularization_is_0():
+    history = run(plain_network())
+    assert history["val_loss_regularized"] == pytest.approx(
+        history["val_loss"], **ROUNDING
+    )
+
+
+def test_dropout_makes_the_regularization_term_that_it_makes_by_hand():
+    # One input, 1, dropped with probability p = 0.2, else 1 / (1 - p); the label is 0.
+    # The squared error is 1 in inference mode and 1 / (1 - p) on average in training.
+    model = keras.Sequential([keras.Input((1,)), layers.Dropout(0.2)])
+    model.compile("sgd", "mse")
+    ones = np.ones((4000, 1), "float32")
+    inference = model.evaluate(ones, 0 * ones, verbose=0)
+    # With batches of one image, one mask for all would make it 0 or 1.5625.
+    at_end, regularized = measured(
+        model, (ones, 0 * ones), (ones, 0 * ones), batch_size=1
+    )
+    assert inference == 1
+    assert at_end == pytest.approx(1.25, abs=0.05)
+    assert at_end == regularized
+
+
+def test_without_learning_rate_timing_is_0_but_for_the_masks():
+    for model in (plain_network(), normalizing_network()):
+        # Not shuffled: batch normalization makes the loss depend on who is in a batch.
+        history = run(model, rate=0.0, shuffle=False)
+        assert history["loss_at_end"] == pytest.approx(history["loss"], **ROUNDING)
+    history = run(MiniVGGNet.build(8, 8, 1, 3), rate=0.0)
+    timing = split(history)["timing"]
+    # By the formula of MeasureReasons: the loss of an image varies by less than 1.4.
+    assert (np.abs(timing) < 4 * 1.4 / np.sqrt(200)).all()
+    # Other masks in every epoch.
+    assert len(set(history["loss_at_end"])) == 3
+
+
+def test_validation_on_the_training_images_makes_data_0():
+    for model in (plain_network(), MiniVGGNet.build(8, 8, 1, 3)):
+        terms = split(run(model, validation=TRAINING))
+        # The dropout masks of both passes are the same.
+        np.testing.assert_allclose(terms["data"], 0, atol=1e-6)
+
+
+def test_an_easier_validation_set_makes_data_positive_and_a_leak_moves_it_up():
+    model = plain_network()
+    run(model, rate=0.3, epochs=12)
+    right = model.predict(VALIDATION[0], verbose=0)[VALIDATION[1] == 1]
+    easiest = np.argsort(right)[-20:]
+    easy = VALIDATION[0][easiest], VALIDATION[1][easiest]
+    leaked = tuple(np.concatenate(both) for both in zip(VALIDATION, TRAINING))
+    terms = {}
+    for name, validation in (("easy", easy), ("own", VALIDATION), ("leaked", leaked)):
+        at_end, regularized = measured(model, validation=validation)
+        terms[name] = at_end - regularized
+    # Overfitted to wrong labels: new images are harder for it, those it knows are not.
+    assert terms["own"] < terms["leaked"] < 0 < terms["easy"]
+
+
+def test_one_batch_has_the_loss_that_train_on_batch_reports():
+    model = normalizing_network()
+    run(model)
+    model.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
+    _, regularized = measured(model, batch_size=72)
+    assert regularized != pytest.approx(
+        model.evaluate(*VALIDATION, verbose=0), rel=0.01
+    )
+    keras_says = model.train_on_batch(*VALIDATION, return_dict=True)["loss"]
+    assert regularized == pytest.approx(keras_says, **ROUNDING)
+
+
+def test_penalties_are_counted_as_keras_counts_them():
+    model = plain_network(kernel_regularizer=keras.regularizers.L2(0.1))
+    history = run(model)
+    penalty = 0.1 * (model.layers[1].kernel.numpy() ** 2).sum()
+    assert penalty > 0.1
+    assert history["val_loss_regularized"] == pytest.approx(
+        history["val_loss"], **ROUNDING
+    )
+    at_end, _ = model.evaluate(*TRAINING, verbose=0)
+    assert history["loss_at_end"][-1] == pytest.approx(at_end, **ROUNDING)
+    right = model.predict(TRAINING[0], verbose=0)[TRAINING[1] == 1]
+    assert at_end == pytest.approx(penalty - np.log(right).mean(), rel=1e-4)
+
+
+class GlobalNoise(layers.Layer):
+    """Draws from Keras's global generator, not from one of its own."""
+
+    def call(self, inputs, training=False):
+        return inputs + keras.random.normal((64,)) if training else inputs
+
+
+def noisy_network():
+    network = [layers.Flatten(), GlobalNoise(), layers.Dropout(0.5)]
+    return keras.Sequential([keras.Input((8, 8, 1)), *network, output()])
+
+
+@pytest.mark.parametrize("build", [lambda: MiniVGGNet.build(8, 8, 1, 3), noisy_network])
+@pytest.mark.parametrize("as_data_set", [False, True])
+def test_training_goes_on_as_if_nothing_had_been_measured(build, as_data_set):
+    def train(measure):
+        keras.utils.set_random_seed(3)
+        model = build()
+        optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+        model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
+        training, validation = TRAINING, VALIDATION
+        callback = MeasureReasons(TRAINING, VALIDATION)
+        if as_data_set:
+            once = {"seed": 1, "reshuffle_each_iteration": False}
+            shuffled = tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(200, **once)
+            training = (shuffled.batch(32),)
+            validation = tf.data.Dataset.from_tensor_slices(VALIDATION).batch(32)
+            callback = MeasureReasons(training[0], validation)
+        history = model.fit(
+            *training,
+            epochs=3,
+            validation_data=validation,
+            callbacks=[callback] if measure else [],
+            verbose=0,
+        ).history
+        variables = [*model.variables, *optimizer.variables]
+        after = [random.random(), np.random.random()]
+        after += [keras.random.uniform(()), tf.random.uniform(())]
+        state = [keras.ops.convert_to_numpy(one) for one in [*variables, *after]]
+        return history, state
+
+    history, state = train(measure=False)
+    measured_history, measured_state = train(measure=True)
+    assert len(measured_history.pop("loss_at_end")) == 3
+    assert len(measured_history.pop("val_loss_regularized")) == 3
+    assert measured_history == history
+    for one, other in zip(measured_state, state, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.network = [layers.Flatten(), layers.Dropout(0.5), output()]
+
+    def call(self, images, training=False):
+        for layer in self.network[:2]:
+            images = layer(images, training=training)
+        return self.network[2](images)
+
+
+class NeverInTraining(Subclassed):
+    """Its `call` has no `training`: then Keras trains without dropout, too."""
+
+    def call(self, images):
+        for layer in self.network:
+            images = layer(images)
+        return images
+
+
+def functional():
+    images = keras.Input((8, 8, 1))
+    dropped = layers.Dropout(0.5)(layers.Flatten()(images))
+    return keras.Model(images, output()(dropped))
+
+
+@pytest.mark.parametrize("build", [functional, Subclassed, NeverInTraining])
+def test_kinds_of_models_labels_and_data(build):
+    model = build()
+    images, labels = TRAINING
+    numbers = labels.argmax(axis=1)
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    model.fit(images, numbers, verbose=0)
+    integers = (images, numbers)
+    data_set = tf.data.Dataset.from_tensor_slices(integers).batch(32)
+    of_arrays = measured(model, integers, integers, batch_size=32, shuffle=False)
+    of_data_sets = measured(model, data_set, data_set)
+    assert of_data_sets == pytest.approx(of_arrays, **ROUNDING)
+    inference = model.evaluate(*integers, verbose=0)
+    dropout = abs(of_arrays[0] - inference) > 0.01
+    assert dropout == (build is not NeverInTraining)
+
+
+def test_sample_weights_count():
+    model = plain_network()
+    model.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
+    weights = np.random.default_rng(0).random(72).astype("float32")
+    _, regularized = measured(model, validation=(*VALIDATION, weights))
+    keras_says = model.evaluate(*VALIDATION, sample_weight=weights, verbose=0)
+    assert regularized == pytest.approx(keras_says, rel=1e-4)
+
+
+def test_images_in_order_of_their_classes_are_shuffled():
+    order = np.argsort(TRAINING[1].argmax(axis=1))
+    ordered = TRAINING[0][order], TRAINING[1][order]
+    model = normalizing_network()
+    run(model)
+    shuffled, by_class = (measured(model, ordered, shuffle=one)[0] for one in (1, 0))
+    at_random = measured(model, shuffle=False)[0]
+    assert abs(shuffled - at_random) < abs(by_class - at_random) / 2
+
+
+@pytest.mark.parametrize(
+    ("unfit", "reason"),
+    [
+        ((TRAINING[0], VALIDATION[1]), r"differ in number: \[72, 200\]"),
+        (tf.data.Dataset.from_tensors(TRAINING).repeat(), "never ends"),
+        (
+            tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(9).batch(8),
+            "shuffles anew",
+        ),
+    ],
+)
+def test_data_that_cannot_be_measured_on_are_refused(unfit, reason):
+    with pytest.raises(ValueError, match=reason):
+        MeasureReasons(TRAINING, unfit)
+
+
+def test_leaks_are_counted_pixel_for_pixel():
+    training, validation = TRAINING[0].copy(), VALIDATION[0].copy()
+    assert count_leaks(training, validation) == 0
+    # Three leak, one of them twice over; one is a near miss.
+    validation[[3, 5, 8]], validation[9] = training[[7, 7, 11]], training[12]
+    validation[9, 0, 0, 0] += 0.1
+    training[100] = training[11]
+    by_force = sum(
+        any((one == other).all() for other in training) for one in validation
+    )
+    assert count_leaks(training, validation) == by_force == 3
