@@ -50,28 +50,20 @@ def table(terms):
     Epochs count from 0, as in the figure. Of more than 12, the first 6 and the last are
     shown. The means leave out missing numbers, which are dashes in the table.
     """
-    epochs = len(terms["gap"])
-    rows = {
-        str(epoch): [term[epoch] for term in terms.values()] for epoch in range(epochs)
-    }
-    rows["mean"] = [_mean(term) for term in terms.values()]
-    if epochs > 12:
-        for epoch in range(6, epochs - 1):
-            del rows[str(epoch)]
-    lines = ["epoch" + "".join(f"{name:>{_width(name)}}" for name in terms)]
-    for title, numbers in rows.items():
-        cells = (
-            f"{number:>+{_width(name)}.4f}" for name, number in zip(terms, numbers)
-        )
-        lines.append(f"{title:>5}" + "".join(cells).replace("+nan", "   -"))
-    if epochs > 12:
-        lines.insert(7, "  ...")
-    return "\n".join(lines)
+    numbers = [*zip(*terms.values())]
+    rows = [_row(epoch, of_epoch) for epoch, of_epoch in enumerate(numbers)]
+    if len(rows) > 12:
+        rows[6:-1] = [["..."] + [""] * len(terms)]
+    rows = [["epoch", *terms], *rows, _row("mean", map(_mean, terms.values()))]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = [[cell.rjust(width) for cell, width in zip(row, widths)] for row in rows]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
-def _width(name):
-    """Return the width of a column of the table: that of its name, or of a number."""
-    return max(len(name), 7) + 2
+def _row(title, numbers):
+    """Return the cells of a row."""
+    cells = (f"{number:+.4f}" if np.isfinite(number) else "-" for number in numbers)
+    return [str(title), *cells]
 
 
 def _mean(numbers):

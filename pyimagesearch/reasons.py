@@ -32,7 +32,9 @@ class MeasureReasons(keras.callbacks.Callback):
     Both are taken at the weights that the epoch ended with, and in training mode: with
     dropout, and with the statistics of each batch in batch normalization. Both see the
     same dropout masks, other ones in every batch and every epoch. Penalties such as L2
-    are in them, as in all losses of Keras.
+    are in them, as in all losses of Keras. The batches are those of the training: after
+    `keras.utils.set_random_seed`, `fit` shuffles arrays into the same batches in every
+    epoch (TensorFlow's issue 35682), and batch normalization gets used to them.
 
     Training goes on as if nothing had been measured: weights, moving averages, optimizer
     and random numbers are not touched. Put this callback first in the list that `fit`
@@ -50,9 +52,9 @@ class MeasureReasons(keras.callbacks.Callback):
     batch_size : int
         As `fit` gets it. A data set brings its own.
     shuffle : bool
-        As `fit` gets it. Batches of images in order of their classes would have other
-        statistics than those that the network is trained on, so arrays are shuffled,
-        always in the same way.
+        As `fit` gets it. True lets Keras shuffle arrays as it does for `fit`, the
+        validation images as well: with batches of one class each, batch normalization
+        would not do what it does in training.
 
     Raises
     ------
@@ -74,7 +76,8 @@ class MeasureReasons(keras.callbacks.Callback):
         self.shuffle = shuffle
 
     def on_train_begin(self, logs=None):
-        """Forget what was traced for an earlier `fit`: the model may have changed."""
+        """Forget what belongs to an earlier `fit`: its graph and its order of images."""
+        self._shuffled = {}
         self._loss_in_graph = tf.function(
             self._total_loss, autograph=False, reduce_retracing=True
         )
@@ -102,8 +105,9 @@ class MeasureReasons(keras.callbacks.Callback):
             return
         order = np.arange(_length(data))
         if self.shuffle:
-            # A generator of our own: the global ones belong to the training.
-            np.random.default_rng(0).shuffle(order)
+            if len(order) not in self._shuffled:
+                self._shuffled[len(order)] = _shuffled_by_keras(order)
+            order = self._shuffled[len(order)]
         step = self.batch_size * BATCHES
         for start in range(0, len(order), step):
             yield _rows(data, order[start : start + step])
@@ -184,6 +188,23 @@ def _reshuffles(data):
     """Return whether a tf.data.Dataset gives another order whenever it is read."""
     again = getattr(data, "_reshuffle_each_iteration", False)
     return again or any(_reshuffles(source) for source in data._inputs())
+
+
+class _Recorder(keras.Model):
+    """Learns nothing: its training step only records the batch."""
+
+    def train_step(self, data):
+        self.batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return {"loss": 0.0}
+
+
+def _shuffled_by_keras(order):
+    """Return the numbers in the order into which `fit` shuffles so many images."""
+    recorder = _Recorder()
+    recorder.built = True
+    recorder.compile(run_eagerly=True)
+    recorder.fit(order, batch_size=len(order), verbose=0)
+    return recorder.batch.numpy()
 
 
 def _rows(data, rows):

@@ -114,6 +114,22 @@ def test_one_seed_one_history(short_run, keras_home, tmp_path):
     assert (tmp_path / "training.pickle").read_bytes() == first
 
 
+def test_reasons_add_two_columns_and_leave_the_others_alone(
+    short_run, keras_home, tmp_path
+):
+    flags = ["--epochs", 2, "--reasons"]
+    process = run("fashion_mnist.py", *flags, cwd=tmp_path, KERAS_HOME=keras_home)
+    assert process.returncode == 0, process.stderr
+    history = read(tmp_path / "training.pickle")
+    added = {
+        name: history.pop(name) for name in ("loss_at_end", "val_loss_regularized")
+    }
+    assert history == read(short_run[0] / "training.pickle")
+    assert [len(values) for values in added.values()] == [2, 2]
+    assert "0 of 100 validation images are also training images" in process.stdout
+    assert f"loss_at_end {added['loss_at_end'][1]:.4f}" in process.stdout
+
+
 def test_redirected_output_is_one_line_an_epoch(short_run):
     folder, process = short_run
     history = read(folder / "training.pickle")

@@ -94,3 +94,29 @@ def test_some_missing_numbers_are_warned_of(tmp_path, capsys):
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 2
     assert "val_loss is not finite in 1 of 3 epochs" in warnings[1]
+
+
+def test_what_reasons_adds_is_read_with_the_loss_and_checked_like_it(tmp_path, capsys):
+    path = tmp_path / "h.pickle"
+
+    def load(metric="loss", **reasons):
+        path.write_bytes(pickle.dumps({**HISTORY, **reasons}))
+        return load_history(path, metric)
+
+    ends, nan = {"loss_at_end": [0.3, 0.2]}, float("nan")
+    both = {**ends, "val_loss_regularized": [0.4, nan]}
+    assert list(load(**both)) == ["loss", "val_loss", *both]
+    assert "val_loss_regularized is not finite in 1 of 2" in capsys.readouterr().err
+    assert list(load()) == ["loss", "val_loss"]
+    for bad, reason in (
+        (ends, "has loss_at_end, but not val_loss_regularized"),
+        (
+            {**ends, "val_loss_regularized": [0.4]},
+            "2 epochs of loss, but 1 of val_loss_r",
+        ),
+        ({**both, "loss_at_end": [nan, nan]}, "no epoch with a finite loss_at_end"),
+        ({**both, "loss_at_end": 0.3}, "loss_at_end is a float, not a list"),
+        ({**both, "loss_at_end": [0.3, "0.2"]}, "loss_at_end of epoch 1 is a str"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            load(**bad)

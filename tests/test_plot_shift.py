@@ -52,6 +52,48 @@ def test_panels(folder, monkeypatch, metric):
     assert top.get_position().y0 > bottom.get_position().y1
 
 
+def test_a_run_with_reasons_gets_a_third_panel_and_a_table(folder, monkeypatch, capsys):
+    two = [panel.get_position().size for panel in drawn(folder, monkeypatch)]
+    inches = plt.gcf().get_size_inches()
+    history = {
+        **HISTORY,
+        "loss_at_end": [0.7, 0.45, 0.3],
+        "val_loss_regularized": [0.75, 0.6, 0.2],
+    }
+    (folder / "training.pickle").write_bytes(pickle.dumps(history))
+    capsys.readouterr()
+    panels = drawn(folder, monkeypatch)
+    # The two panels are as large as they were.
+    for panel, size in zip(panels[:2], two):
+        np.testing.assert_allclose(
+            panel.get_position().size * plt.gcf().get_size_inches(),
+            size * inches,
+            rtol=0.03,
+        )
+    assert panels[2].get_position().y1 < panels[1].get_position().y0
+    zero, *curves = panels[2].get_lines()
+    assert set(zero.get_ydata()) == {0}
+    by_hand = {
+        "gap": [0.4, 0.0, 0.3],
+        "timing": [0.3, 0.05, 0.1],
+        "regularization": [0.15, 0.1, 0.1],
+        "data": [-0.05, -0.15, 0.1],
+    }
+    for curve, (name, values) in zip(curves, by_hand.items(), strict=True):
+        assert curve.get_label().startswith(name)
+        np.testing.assert_allclose(curve.get_ydata(), values, atol=1e-12)
+        np.testing.assert_array_equal(curve.get_xdata(), np.arange(3))
+    # Told apart without colour.
+    assert len({(line.get_marker(), line.get_linestyle()) for line in curves}) == 4
+    legend = " ".join(text.get_text() for text in panels[2].get_legend().get_texts())
+    for reason in ("Reason #1", "Reason #2", "Reason #3"):
+        assert reason in legend
+    out = capsys.readouterr().out
+    assert "    0  +0.4000  +0.3000   +0.2500         +0.1500  -0.0500\n" in out
+    assert "[INFO] In epoch 0, the validation loss is the lower one" in out
+    assert len(drawn(folder, monkeypatch, "--metric", "accuracy")) == 2
+
+
 def test_one_epoch_is_a_visible_point(folder, monkeypatch, capsys):
     one = {name: values[:1] for name, values in HISTORY.items()}
     (folder / "training.pickle").write_bytes(pickle.dumps(one))

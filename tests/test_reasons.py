@@ -101,17 +101,22 @@ def test_dropout_makes_the_regularization_term_that_it_makes_by_hand():
     assert at_end == regularized
 
 
-def test_without_learning_rate_timing_is_0_but_for_the_masks():
-    for model in (plain_network(), normalizing_network()):
-        # Not shuffled: batch normalization makes the loss depend on who is in a batch.
-        history = run(model, rate=0.0, shuffle=False)
-        assert history["loss_at_end"] == pytest.approx(history["loss"], **ROUNDING)
-    history = run(MiniVGGNet.build(8, 8, 1, 3), rate=0.0)
-    timing = split(history)["timing"]
-    # By the formula of MeasureReasons: the loss of an image varies by less than 1.4.
-    assert (np.abs(timing) < 4 * 1.4 / np.sqrt(200)).all()
-    # Other masks in every epoch.
-    assert len(set(history["loss_at_end"])) == 3
+def test_without_learning_rate_timing_is_0():
+    model = plain_network()
+    history = run(model, rate=0.0)
+    assert history["loss_at_end"] == pytest.approx(history["loss"], **ROUNDING)
+
+
+def test_without_learning_rate_the_next_epoch_finds_the_loss_that_was_measured():
+    # Dropout goes on where it stood, and so draws the masks that the measurement drew.
+    # Batch normalization makes the loss depend on who is in a batch, so the batches have
+    # to be those of `fit`, which after a seed are the same in every epoch.
+    keras.utils.set_random_seed(5)
+    model = MiniVGGNet.build(8, 8, 1, 3)
+    run(model, epochs=2)
+    history = run(model, rate=0.0, epochs=6)
+    assert len({round(loss, 3) for loss in history["loss"]}) > 3
+    assert history["loss_at_end"][:-1] == pytest.approx(history["loss"][1:], **ROUNDING)
 
 
 def test_validation_on_the_training_images_makes_data_0():
@@ -262,16 +267,6 @@ def test_sample_weights_count():
     _, regularized = measured(model, validation=(*VALIDATION, weights))
     keras_says = model.evaluate(*VALIDATION, sample_weight=weights, verbose=0)
     assert regularized == pytest.approx(keras_says, rel=1e-4)
-
-
-def test_images_in_order_of_their_classes_are_shuffled():
-    order = np.argsort(TRAINING[1].argmax(axis=1))
-    ordered = TRAINING[0][order], TRAINING[1][order]
-    model = normalizing_network()
-    run(model)
-    shuffled, by_class = (measured(model, ordered, shuffle=one)[0] for one in (1, 0))
-    at_random = measured(model, shuffle=False)[0]
-    assert abs(shuffled - at_random) < abs(by_class - at_random) / 2
 
 
 @pytest.mark.parametrize(
