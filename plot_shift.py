@@ -54,7 +54,10 @@ else:
 if "loss_at_end" in H:
     terms = gap.split(H)
     gap.draw(figure, terms)
-    print(f"[INFO] what makes the gap, epoch by epoch:\n{gap.table(terms)}")
+    print(
+        "[INFO] what makes the gap (by shift: timing, had we only shifted the curve):"
+    )
+    print(gap.table(terms))
     print(f"[INFO] {gap.conclusion(H)}")
 
 figures.show_or_save(figure, args.output, args.input)

@@ -9,10 +9,11 @@ import numpy as np
 TERMS = {
     "timing": "timing (Reason #2: measured during the epoch)",
     "regularization": "regularization (Reason #1: in training only)",
-    "data": "data (Reason #3: easier validation set, or leaks)",
+    "data": "data (Reason #3: easier set, leaks; below 0: overfitting)",
 }
 # What is below this share of the training loss is too small to speak of. For 10,000
 # images of Fashion MNIST chance alone makes 2%: 0.005, as `MeasureReasons` says, of 0.25.
+# For 500 images it makes 9%.
 SMALL = 0.05
 
 
@@ -48,13 +49,17 @@ def table(terms):
     """Return the gap and its terms as text: a line an epoch, and their means.
 
     Epochs count from 0, as in the figure. Of more than 12, the first 6 and the last are
-    shown. The means leave out missing numbers, which are dashes in the table.
+    shown. Missing numbers are dashes, and the means leave out epochs that lack a term.
     """
     numbers = [*zip(*terms.values())]
     rows = [_row(epoch, of_epoch) for epoch, of_epoch in enumerate(numbers)]
     if len(rows) > 12:
         rows[6:-1] = [["..."] + [""] * len(terms)]
-    rows = [["epoch", *terms], *rows, _row("mean", map(_mean, terms.values()))]
+    rows = [
+        ["epoch", *terms],
+        *rows,
+        _row("mean", _mean(terms, _known(terms)).values()),
+    ]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [[cell.rjust(width) for cell, width in zip(row, widths)] for row in rows]
     return "\n".join("  ".join(line).rstrip() for line in lines)
@@ -66,10 +71,16 @@ def _row(title, numbers):
     return [str(title), *cells]
 
 
-def _mean(numbers):
-    """Return the mean of the numbers that are not NaN, or NaN if there are none."""
-    known = numbers[np.isfinite(numbers)]
-    return known.mean() if len(known) else np.nan
+def _known(terms):
+    """Return the epochs in which no term is missing."""
+    return np.flatnonzero(np.isfinite([terms[name] for name in TERMS]).all(axis=0))
+
+
+def _mean(terms, epochs):
+    """Return the mean of each term over these epochs, NaN where it has no number."""
+    of_epochs = {name: term[epochs] for name, term in terms.items()}
+    finite = {name: term[np.isfinite(term)] for name, term in of_epochs.items()}
+    return {name: term.mean() if len(term) else np.nan for name, term in finite.items()}
 
 
 def conclusion(history):
@@ -83,49 +94,54 @@ def conclusion(history):
     history : dict of str to list of float
         As for `split`.
     """
-    terms = split(history)
-    terms["loss"], terms["val_loss"] = np.array(history["loss"]), history["val_loss"]
-    known = np.flatnonzero(np.isfinite(terms["timing"] + terms["data"] + terms["gap"]))
+    terms = {**split(history), "loss": np.array(history["loss"])}
+    known = _known(terms)
     if not len(known):
         return "No epoch has all the numbers that the terms are made of."
-    says = f"In epoch {known[0]}, {_cause(terms, known[:1])}"
+    says = f"In epoch {known[0]}, {_cause(_mean(terms, known[:1]))}"
     if len(known) > 1:
-        says += f"; on average over the epochs after it, {_cause(terms, known[1:])}"
+        mean = _mean(terms, known[1:])
+        says += f"; on average over the epochs after it, {_cause(mean)}"
     return f"{says}.{_advice(terms, known)}"
 
 
-def _cause(terms, epochs):
-    """Say which loss is the lower one in these epochs, and which term makes it so."""
-    mean = {name: np.mean(np.array(term)[epochs]) for name, term in terms.items()}
-    small = SMALL * mean["loss"]
-    if max(abs(mean[name]) for name in TERMS) < small:
-        return "none of the three terms is large enough to speak of"
+def _cause(mean):
+    """Say which loss is the lower one, and which term makes it so."""
+    small = SMALL * abs(mean["loss"])
+    if max(abs(mean[name]) for name in ("gap", *TERMS)) < small:
+        return "neither the gap nor any of its terms is large enough to speak of"
     high, low = max(TERMS, key=mean.get), min(TERMS, key=mean.get)
     if abs(mean["gap"]) < small:
         return (
             f"the two losses are about equal, since {high} ({mean[high]:+.3f}) and {low} "
-            f"({mean[low]:+.3f}) cancel out"
+            f"({mean[low]:+.3f}) pull in opposite directions"
         )
     lower, cause = ("validation", high) if mean["gap"] > 0 else ("training", low)
+    overfitting = ": the network knows its training images better than new ones"
     return (
         f"the {lower} loss is the lower one, by {abs(mean['gap']):.3f}, above all because "
         f"of {cause} ({mean[cause]:+.3f})"
+        f"{overfitting if (lower, cause) == ('training', 'data') else ''}"
     )
 
 
 def _advice(terms, epochs):
     """Say what to do about an easy validation set, or about too easy a training."""
-    data, loss = terms["data"][epochs], terms["loss"][epochs]
-    if data.mean() > SMALL * loss.mean():
+    loss, data = terms["loss"][epochs], terms["data"][epochs]
+    if data.mean() > SMALL * abs(loss.mean()):
         return (
             " The data term is clearly positive: the validation images are easier than "
-            "the training images, or among them; look at how the two were split."
+            "the training images, or they leaked, or they are few and it is chance. Look "
+            "at how the two were split."
         )
-    val_loss = np.array(terms["val_loss"])[epochs]
-    if data[-1] > -SMALL * loss[-1] and val_loss[-1] <= val_loss.min() * (1 + SMALL):
+    val_loss = loss - terms["gap"][epochs]
+    small = SMALL * abs(loss[-1])
+    finished = epochs[-1] == len(terms["loss"]) - 1
+    if finished and data[-1] > -small and val_loss[-1] < val_loss.min() + small:
         return (
-            " There is no sign of overfitting at the end: train harder, that is longer, "
-            "or with less regularization or a higher learning rate."
+            " There is no sign of overfitting at the end: unless validation images are "
+            "among the training images, train harder, that is longer, or with less "
+            "regularization or a higher learning rate."
         )
     return ""
 
@@ -136,7 +152,7 @@ def draw(figure, terms):
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        Of 8 by 6.5 inches; it grows to 8 by 10, and the two panels keep their size.
+        Of 8 by 6.5 inches; it grows to 8 by 10, and the two panels keep their height.
     terms : dict of str to numpy.ndarray
         What `split` returns.
     """

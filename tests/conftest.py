@@ -91,10 +91,14 @@ def images():
 @pytest.fixture(scope="session")
 def keras_home(images, tmp_path_factory):
     """A KERAS_HOME whose Fashion MNIST is `images`."""
-    home = tmp_path_factory.mktemp("keras")
+    return write_data_set(tmp_path_factory.mktemp("keras"), *images)
+
+
+def write_data_set(home, training, validation):
+    """Put images and labels where Keras looks for Fashion MNIST below its home."""
     folder = home / "datasets" / "fashion-mnist"
     folder.mkdir(parents=True)
-    for part, (pictures, labels) in zip(("train", "t10k"), images):
+    for part, (pictures, labels) in (("train", training), ("t10k", validation)):
         write_idx(folder / f"{part}-images-idx3-ubyte.gz", pictures)
         write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
     return home

@@ -78,15 +78,27 @@ def test_long_runs_have_a_short_table_of_straight_columns(epochs, shown):
         # Terms that cancel out.
         (
             [(0.0, 0.2, -0.21)],
-            ["equal, since regularization (+0.200) and data (-0.210) cancel out"],
+            ["equal, since regularization (+0.200) and data (-0.210) pull in opposite"],
         ),
         # An easy validation set.
         (
             [(0.1, 0, 0.2)],
-            ["because of data (+0.200)", "look at how the two were split"],
+            ["because of data (+0.200)", "Look at how the two were split"],
         ),
-        # Nothing to speak of, and room for more.
-        ([(0.01, 0.01, -0.01)], ["none of the three terms", "train harder"]),
+        # Overfitting, and then a validation set that is clearly easier after all.
+        (
+            [(0, 0, -0.2), (0, 0, 0.9)],
+            [
+                "by 0.200, above all because of data (-0.200): the network knows",
+                "Look at how the two were split",
+            ],
+        ),
+        # Nothing to speak of, and room for more; then small terms, but a gap.
+        ([(0.01, 0.01, -0.01)], ["neither the gap nor any of", "train harder"]),
+        (
+            [(0.04, 0.03, 0.02)],
+            ["by 0.090, above all because of timing", "train harder"],
+        ),
         # An epoch that lacks a number does not count.
         ([(np.nan, 0, 0), (0.3, 0, -0.1)], ["In epoch 1, ", "timing (+0.300)"]),
         ([(np.nan, 0, 0)], ["No epoch has all"]),
@@ -96,11 +108,19 @@ def test_conclusion_follows_from_the_numbers(epochs, words):
     says = conclusion(history(*epochs))
     for word in words:
         assert word in says
-    for advice in ("look at how the two were split", "train harder"):
+    for advice in ("Look at how the two were split", "train harder"):
         assert (advice in says) == (advice in words)
 
 
-def test_no_praise_for_a_run_whose_validation_loss_has_risen_again():
-    fell, rose = history((0, 0.5, 0), (0, 0.5, 0)), history((0, 0.5, 0), (0, 0.1, 0))
-    assert "train harder" in conclusion(fell)
-    assert "train harder" not in conclusion(rose)
+def test_no_praise_where_the_end_is_not_good():
+    fell = [(0, 0.5, 0), (0, 0.5, 0)]
+    assert "train harder" in conclusion(history(*fell))
+    # The validation loss has risen again; the loss is not a number any more.
+    for end in ((0, 0.1, 0), (np.nan, 0.5, 0)):
+        assert "train harder" not in conclusion(history(*fell, end))
+
+
+def test_a_negative_loss_is_no_sign_of_anything():
+    made = {name: [-loss for loss in losses] for name, losses in HISTORY.items()}
+    made["loss_at_end"] = made["val_loss_regularized"] = made["val_loss"] = made["loss"]
+    assert conclusion(made).startswith("In epoch 0, neither the gap nor any")
