@@ -25,7 +25,8 @@ def data(count, seed):
     return images, np.eye(3, dtype="float32")[labels]
 
 
-TRAINING, VALIDATION = data(200, seed=1), data(72, seed=2)
+# Whole batches of 16 and 32: Keras before 3.2 counts a smaller last one in full.
+TRAINING, VALIDATION = data(192, seed=1), data(64, seed=2)
 
 
 def plain_network(**dense):
@@ -137,12 +138,11 @@ def test_one_batch_has_the_loss_that_train_on_batch_reports():
     model = normalizing_network()
     run(model)
     model.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
-    _, regularized = measured(model, batch_size=72)
-    assert regularized != pytest.approx(
-        model.evaluate(*VALIDATION, verbose=0), rel=0.01
-    )
+    _, regularized = measured(model, batch_size=64)
     keras_says = model.train_on_batch(*VALIDATION, return_dict=True)["loss"]
     assert regularized == pytest.approx(keras_says, **ROUNDING)
+    inference = model.evaluate(*VALIDATION, verbose=0)
+    assert regularized != pytest.approx(inference, rel=0.01)
 
 
 def test_penalties_are_counted_as_keras_counts_them():
@@ -175,6 +175,8 @@ def noisy_network():
 @pytest.mark.parametrize("as_data_set", [False, True])
 def test_training_goes_on_as_if_nothing_had_been_measured(build, as_data_set):
     def train(measure):
+        # Before 3.1 or so, a seed alone does not reach the global generator.
+        keras.backend.clear_session()
         keras.utils.set_random_seed(3)
         model = build()
         optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
@@ -183,7 +185,7 @@ def test_training_goes_on_as_if_nothing_had_been_measured(build, as_data_set):
         callback = MeasureReasons(TRAINING, VALIDATION)
         if as_data_set:
             once = {"seed": 1, "reshuffle_each_iteration": False}
-            shuffled = tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(200, **once)
+            shuffled = tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(192, **once)
             training = (shuffled.batch(32),)
             validation = tf.data.Dataset.from_tensor_slices(VALIDATION).batch(32)
             callback = MeasureReasons(training[0], validation)
@@ -260,7 +262,7 @@ def test_kinds_of_models_labels_and_data(build):
 def test_sample_weights_count():
     model = plain_network()
     model.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
-    weights = np.random.default_rng(0).random(72).astype("float32")
+    weights = np.random.default_rng(0).random(64).astype("float32")
     _, regularized = measured(model, validation=(*VALIDATION, weights))
     keras_says = model.evaluate(*VALIDATION, sample_weight=weights, verbose=0)
     assert regularized == pytest.approx(keras_says, rel=1e-4)
@@ -270,7 +272,7 @@ def test_sample_weights_count():
     ("unfit", "reason"),
     [
         (TRAINING[0], r"give \(images, labels\)"),
-        ((TRAINING[0], VALIDATION[1]), r"differ in number: \[72, 200\]"),
+        ((TRAINING[0], VALIDATION[1]), r"differ in number: \[64, 192\]"),
         (tf.data.Dataset.from_tensors(TRAINING).repeat(), "never ends"),
         (
             tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(9).batch(8),
