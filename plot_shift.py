@@ -55,7 +55,7 @@ if "loss_at_end" in H:
     terms = gap.split(H)
     gap.draw(figure, terms)
     print(
-        "[INFO] what makes the gap (by shift: timing, had we only shifted the curve):"
+        "[INFO] what makes the gap (by shift: timing as the half-epoch shift has it):"
     )
     print(gap.table(terms))
     print(f"[INFO] {gap.conclusion(H)}")

@@ -175,7 +175,7 @@ def noisy_network():
 @pytest.mark.parametrize("as_data_set", [False, True])
 def test_training_goes_on_as_if_nothing_had_been_measured(build, as_data_set):
     def train(measure):
-        # Before 3.1 or so, a seed alone does not reach the global generator.
+        # With Keras 3.0.5, a seed alone does not reach its global generator.
         keras.backend.clear_session()
         keras.utils.set_random_seed(3)
         model = build()
