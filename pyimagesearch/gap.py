@@ -11,6 +11,12 @@ TERMS = {
     "regularization": "regularization (Reason #1: in training only)",
     "data": "data (Reason #3: easier set, leaks; below 0: overfitting)",
 }
+# What it means when one of them makes the training loss the lower one.
+BELOW_0 = {
+    "regularization": "batch normalization's moving averages, which inference mode uses, "
+    "lag behind, as after few updates",
+    "data": "new images are harder for the network than those that it was trained on",
+}
 # What is below this share of the training loss is too small to speak of. For 10,000
 # images of Fashion MNIST chance alone makes 2%: 0.005, as `MeasureReasons` says, of 0.25.
 # For 500 images it makes 9%.
@@ -87,7 +93,7 @@ def conclusion(history):
     """Return what a learner can take away: a sentence and, where due, a piece of advice.
 
     The first epoch, in which the losses fall fastest, is told apart from the mean of
-    those after it.
+    those after it, and the last one, which shows overfitting best, from both.
 
     Parameters
     ----------
@@ -102,7 +108,13 @@ def conclusion(history):
     if len(known) > 1:
         mean = _mean(terms, known[1:])
         says += f"; on average over the epochs after it, {_cause(mean)}"
-    return f"{says}.{_advice(terms, known)}"
+    if len(known) > 2:
+        says += f"; in epoch {known[-1]}, {_cause(_mean(terms, known[-1:]))}"
+    says += "."
+    for cause, meaning in BELOW_0.items():
+        if f"because of {cause} (-" in says:
+            says += f" {cause.capitalize()} below 0: {meaning}."
+    return says + _advice(terms, known)
 
 
 def _cause(mean):
@@ -117,11 +129,9 @@ def _cause(mean):
             f"({mean[low]:+.3f}) pull in opposite directions"
         )
     lower, cause = ("validation", high) if mean["gap"] > 0 else ("training", low)
-    overfitting = ": the network knows its training images better than new ones"
     return (
         f"the {lower} loss is the lower one, by {abs(mean['gap']):.3f}, above all because "
         f"of {cause} ({mean[cause]:+.3f})"
-        f"{overfitting if (lower, cause) == ('training', 'data') else ''}"
     )
 
 
@@ -136,7 +146,7 @@ def _advice(terms, epochs):
         )
     val_loss = loss - terms["gap"][epochs]
     small = SMALL * abs(loss[-1])
-    finished = epochs[-1] == len(terms["loss"]) - 1
+    finished = len(epochs) > 1 and epochs[-1] == len(terms["loss"]) - 1
     if finished and data[-1] > -small and val_loss[-1] < val_loss.min() + small:
         return (
             " There is no sign of overfitting at the end: unless validation images are "
@@ -158,13 +168,19 @@ def draw(figure, terms):
     """
     figure.set_size_inches(8, 10)
     figure.subplots_adjust(left=0.11, bottom=0.402, top=0.9675)
-    panel = figure.add_axes((0.11, 0.052, 0.87, 0.24), sharex=figure.axes[0])
+    panel = figure.add_axes((0.11, 0.052, 0.87, 0.21), sharex=figure.axes[0])
     epochs = np.arange(len(terms["gap"]))
     panel.axhline(0, color="black", linewidth=1)
     panel.plot(
         epochs, terms["gap"], "ko-", label="gap: training loss - validation loss"
     )
-    for (name, label), style in zip(TERMS.items(), ("s--", "^:", "D-.")):
-        panel.plot(epochs, terms[name], style, label=label)
-    panel.set(title="What Makes the Gap", xlabel="Epoch #", ylabel="Loss")
-    panel.legend()
+    # Other colours than those of the two losses.
+    styles = (("s--", "C5"), ("^:", "C2"), ("D-.", "tab:brown"))
+    for (name, label), (style, color) in zip(TERMS.items(), styles):
+        panel.plot(epochs, terms[name], style, color=color, label=label)
+    panel.set(xlabel="Epoch #", ylabel="Difference of losses")
+    panel.set_title("What Makes the Gap", pad=34)
+    # Above the panel, where it hides no curve.
+    panel.legend(
+        loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=8, frameon=False
+    )

@@ -67,13 +67,16 @@ def test_long_runs_have_a_short_table_of_straight_columns(epochs, shown):
                 "In epoch 0, the validation loss is the lower one, by 0.400, above",
                 "because of timing (+0.300); on average over the epochs after it,",
                 "validation loss is the lower one, by 0.080, above",
-                "because of regularization (+0.100).",
+                "because of regularization (+0.100); in epoch 2, the two losses",
             ],
         ),
         # The validation loss above the training loss.
         (
             [(0.0, 0.1, -0.4)],
-            ["the training loss is the lower one, by 0.300, above all because of data"],
+            [
+                "the training loss is the lower one, by 0.300, above all because of data",
+                "(-0.400). Data below 0: new images are harder",
+            ],
         ),
         # Terms that cancel out.
         (
@@ -89,15 +92,24 @@ def test_long_runs_have_a_short_table_of_straight_columns(epochs, shown):
         (
             [(0, 0, -0.2), (0, 0, 0.9)],
             [
-                "by 0.200, above all because of data (-0.200): the network knows",
+                "by 0.200, above all because of data (-0.200)",
                 "Look at how the two were split",
             ],
         ),
         # Nothing to speak of, and room for more; then small terms, but a gap.
-        ([(0.01, 0.01, -0.01)], ["neither the gap nor any of", "train harder"]),
+        ([(0.01, 0.01, -0.01)] * 2, ["neither the gap nor any of", "train harder"]),
         (
             [(0.04, 0.03, 0.02)],
-            ["by 0.090, above all because of timing", "train harder"],
+            ["by 0.090, above all because of timing"],
+        ),
+        # Batch normalization at the start, and overfitting at the end.
+        (
+            [(0.1, -0.9, 0)],
+            ["of regularization (-0.900). Regularization below 0: batch"],
+        ),
+        (
+            [(0.3, 0.1, 0), (0, 0.2, 0), (0, 0.2, -0.3)],
+            ["in epoch 2, the training loss is the lower one, by 0.100, above all"],
         ),
         # An epoch that lacks a number does not count.
         ([(np.nan, 0, 0), (0.3, 0, -0.1)], ["In epoch 1, ", "timing (+0.300)"]),
