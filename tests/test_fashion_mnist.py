@@ -334,7 +334,7 @@ def test_the_tutorials_effect_on_the_real_data(tmp_path):
     history = read(tmp_path / "training.pickle")
     logs = {name: value for name, (value,) in history.items()}
     assert logs["val_loss"] < logs["loss"]
-    assert logs["val_accuracy"] > 0.8
+    assert logs["val_accuracy"] > 0.7
     # In the first epoch, timing is what makes the gap.
     timing = logs["loss"] - logs["loss_at_end"]
     assert timing > (logs["loss"] - logs["val_loss"]) / 2
