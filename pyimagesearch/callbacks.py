@@ -70,4 +70,5 @@ def after_epoch(history_file, reasons, training_data, validation_data, batch_siz
         start = time.perf_counter()
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=save_print_and_check)
-    return {"callbacks": [*callbacks, callback], "verbose": 1 if terminal else 0}
+    callbacks.append(callback)
+    return {"callbacks": callbacks, "verbose": 1 if terminal else 0}

@@ -104,35 +104,41 @@ def conclusion(history):
     known = _known(terms)
     if not len(known):
         return "No epoch has all the numbers that the terms are made of."
-    says = f"In epoch {known[0]}, {_cause(_mean(terms, known[:1]))}"
-    if len(known) > 1:
-        mean = _mean(terms, known[1:])
-        says += f"; on average over the epochs after it, {_cause(mean)}"
-    if len(known) > 2:
-        says += f"; in epoch {known[-1]}, {_cause(_mean(terms, known[-1:]))}"
-    says += "."
-    for cause, meaning in BELOW_0.items():
-        if f"because of {cause} (-" in says:
-            says += f" {cause.capitalize()} below 0: {meaning}."
+    spans = {
+        f"In epoch {known[0]}": known[:1],
+        "on average over the epochs after it": known[1:],
+        f"in epoch {known[-1]}": known[2:][-1:],
+    }
+    causes = {
+        when: _cause(_mean(terms, span)) for when, span in spans.items() if len(span)
+    }
+    says = "; ".join(f"{when}, {clause}" for when, (clause, _) in causes.items()) + "."
+    below_0 = {name for _, name in causes.values()}
+    for name, meaning in BELOW_0.items():
+        if name in below_0:
+            says += f" {name.capitalize()} below 0: {meaning}."
     return says + _advice(terms, known)
 
 
 def _cause(mean):
-    """Say which loss is the lower one, and which term makes it so."""
+    """Say which loss is the lower one, and which term makes it so.
+
+    Also return the name of that term if it is the training loss, and None otherwise.
+    """
     small = SMALL * abs(mean["loss"])
     if max(abs(mean[name]) for name in ("gap", *TERMS)) < small:
-        return "neither the gap nor any of its terms is large enough to speak of"
+        return "neither the gap nor any of its terms is large enough to speak of", None
     high, low = max(TERMS, key=mean.get), min(TERMS, key=mean.get)
     if abs(mean["gap"]) < small:
         return (
             f"the two losses are about equal, since {high} ({mean[high]:+.3f}) and {low} "
             f"({mean[low]:+.3f}) pull in opposite directions"
-        )
+        ), None
     lower, cause = ("validation", high) if mean["gap"] > 0 else ("training", low)
     return (
         f"the {lower} loss is the lower one, by {abs(mean['gap']):.3f}, above all because "
         f"of {cause} ({mean[cause]:+.3f})"
-    )
+    ), (low if lower == "training" else None)
 
 
 def _advice(terms, epochs):
