@@ -1,26 +1,31 @@
 """The gap between the two losses, split into the tutorial's three reasons and explained.
 
-`reasons.py` says what the three terms are, and measures what they are made of.
+`reasons.py` says what the three terms are, and measures what they are made of. What is
+said of them here is said of single epochs: a mean over epochs would hide that a term
+changes its sign.
 """
 
 import numpy as np
 
-# The three terms, in the order of `split`, and the tutorial's words for them.
+# The three terms and, in the tutorial's order of reasons, what each is a difference of.
 TERMS = {
-    "timing": "timing (Reason #2: measured during the epoch)",
-    "regularization": "regularization (Reason #1: in training only)",
-    "data": "data (Reason #3: easier set, leaks; below 0: overfitting)",
+    "timing": "timing (Reason #2: during the epoch - at its end)",
+    "regularization": "regularization (Reason #1: training mode - inference mode)",
+    "data": "data (Reason #3: training images - validation images)",
 }
-# What it means when one of them makes the training loss the lower one.
-BELOW_0 = {
-    "regularization": "batch normalization's moving averages, which inference mode uses, "
-    "lag behind, as after few updates",
-    "data": "new images are harder for the network than those that it was trained on",
-}
-# What is below this share of the training loss is too small to speak of. For 10,000
-# images of Fashion MNIST chance alone makes 2%: 0.005, as `MeasureReasons` says, of 0.25.
-# For 500 images it makes 9%.
-SMALL = 0.05
+# Where neither the gap nor a term reaches this share of the training loss, no cause is
+# named. Chance makes less: 2% where 10,000 images of Fashion MNIST are measured, and 9%
+# where 500 are.
+SMALL = 0.1
+# A term below this share of the largest one is not named.
+MINOR = 0.25
+# A term this many times as large as all others in its direction is the main cause.
+CLEARLY = 1.5
+# Advice looks at so many epochs at the end; needs losses that fell by at least that share
+# of the first one, and that are within that share of their lowest.
+LAST, FALLEN, NEAR = 3, 0.2, 0.02
+# Standard deviation of the losses of single images, as a multiple of their mean.
+SPREAD = 3
 
 
 def split(history):
@@ -52,112 +57,100 @@ def split(history):
 
 
 def table(terms):
-    """Return the gap and its terms as text: a line an epoch, and their means.
+    """Return the gap and its terms as text, a line an epoch.
 
     Epochs count from 0, as in the figure. Of more than 12, the first 6 and the last are
-    shown. Missing numbers are dashes, and the means leave out epochs that lack a term.
+    shown. Missing numbers are dashes.
     """
-    numbers = [*zip(*terms.values())]
-    rows = [_row(epoch, of_epoch) for epoch, of_epoch in enumerate(numbers)]
-    if len(rows) > 12:
-        rows[6:-1] = [["..."] + [""] * len(terms)]
-    rows = [
-        ["epoch", *terms],
-        *rows,
-        _row("mean", _mean(terms, _known(terms)).values()),
-    ]
+    rows = [["epoch", *terms]]
+    for epoch, numbers in enumerate(zip(*terms.values())):
+        cells = (f"{number:+.4f}" if np.isfinite(number) else "-" for number in numbers)
+        rows.append([str(epoch), *cells])
+    if len(rows) > 13:
+        rows[7:-1] = [["..."] + [""] * len(terms)]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [[cell.rjust(width) for cell, width in zip(row, widths)] for row in rows]
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
-def _row(title, numbers):
-    """Return the cells of a row."""
-    cells = (f"{number:+.4f}" if np.isfinite(number) else "-" for number in numbers)
-    return [str(title), *cells]
-
-
-def _known(terms):
-    """Return the epochs in which no term is missing."""
-    return np.flatnonzero(np.isfinite([terms[name] for name in TERMS]).all(axis=0))
-
-
-def _mean(terms, epochs):
-    """Return the mean of each term over these epochs, NaN where it has no number."""
-    of_epochs = {name: term[epochs] for name, term in terms.items()}
-    finite = {name: term[np.isfinite(term)] for name, term in of_epochs.items()}
-    return {name: term.mean() if len(term) else np.nan for name, term in finite.items()}
-
-
 def conclusion(history):
-    """Return what a learner can take away: a sentence and, where due, a piece of advice.
-
-    The first epoch, in which the losses fall fastest, is told apart from the mean of
-    those after it, and the last one, which shows overfitting best, from both.
+    """Return what the first and the last epoch show and, where due, a piece of advice.
 
     Parameters
     ----------
     history : dict of str to list of float
-        As for `split`.
+        As for `split`. Epochs that lack a number are passed over.
     """
-    terms = {**split(history), "loss": np.array(history["loss"])}
-    known = _known(terms)
+    terms = split(history)
+    known = np.flatnonzero(np.isfinite([terms[name] for name in TERMS]).all(axis=0))
     if not len(known):
         return "No epoch has all the numbers that the terms are made of."
-    spans = {
-        f"In epoch {known[0]}": known[:1],
-        "on average over the epochs after it": known[1:],
-        f"in epoch {known[-1]}": known[2:][-1:],
-    }
-    causes = {
-        when: _cause(_mean(terms, span)) for when, span in spans.items() if len(span)
-    }
-    says = "; ".join(f"{when}, {clause}" for when, (clause, _) in causes.items()) + "."
-    below_0 = {name for _, name in causes.values()}
-    for name, meaning in BELOW_0.items():
-        if name in below_0:
-            says += f" {name.capitalize()} below 0: {meaning}."
-    return says + _advice(terms, known)
+    first_and_last = sorted({known[0], known[-1]})
+    says = [_cause(epoch, terms, history["loss"][epoch]) for epoch in first_and_last]
+    if len(known) == len(history["loss"]) >= LAST:
+        says.append(_advice(history, terms))
+    return " ".join(says).strip()
 
 
-def _cause(mean):
-    """Say which loss is the lower one, and which term makes it so.
+def _cause(epoch, terms, loss):
+    """Say which loss is the lower one in an epoch, by how much, and which terms make it."""
+    gap = terms["gap"][epoch]
+    sizes = {name: terms[name][epoch] for name in TERMS}
+    largest = max(map(abs, sizes.values()))
+    lower = "validation" if gap > 0 else "training"
+    says = f"In epoch {epoch}, the {lower} loss is the lower one, by {abs(gap):.3g}"
+    if gap == 0:
+        says = f"In epoch {epoch}, the two losses are equal"
+    if max(largest, abs(gap)) <= SMALL * abs(loss):
+        return f"{says}; no term is large enough, beside the losses, to name a cause."
 
-    Also return the name of that term if it is the training loss, and None otherwise.
+    named = [name for name in TERMS if abs(sizes[name]) >= MINOR * largest]
+    named.sort(key=lambda name: -abs(sizes[name]))
+    if abs(gap) < MINOR * largest:
+        return f"{says}: {_listed(named, sizes)} nearly cancel out."
+    toward = [name for name in named if sizes[name] * gap > 0]
+    enough = abs(sizes[toward[0]]) / CLEARLY
+    alike = [name for name in toward if abs(sizes[name]) > enough]
+    says += f", {'mainly ' * (len(alike) == 1)}because of {_listed(alike, sizes)}"
+    if toward != alike:
+        says += f", then {_listed(toward[len(alike) :], sizes)}"
+    if named != toward:
+        against = [name for name in named if name not in toward]
+        says += f"; the other way: {_listed(against, sizes)}"
+    return says + "."
+
+
+def _listed(names, sizes):
+    """Return terms with their numbers: "timing (+0.3) and data (+0.2)"."""
+    return " and ".join(f"{name} ({sizes[name]:+.3g})" for name in names)
+
+
+def _advice(history, terms):
+    """Return what the last epochs advise, if anything.
+
+    How many validation images it takes to tell an easier set from chance: the mean of n
+    losses has a standard error of SPREAD * mean / sqrt(n), and two of them are allowed.
     """
-    small = SMALL * abs(mean["loss"])
-    if max(abs(mean[name]) for name in ("gap", *TERMS)) < small:
-        return "neither the gap nor any of its terms is large enough to speak of", None
-    high, low = max(TERMS, key=mean.get), min(TERMS, key=mean.get)
-    if abs(mean["gap"]) < small:
+    data, at_end = terms["data"][-LAST:], np.array(history["loss_at_end"][-LAST:])
+    if min(data) > 0:
+        images = max((2 * SPREAD * at_end / data) ** 2)
+        if images <= 10_000:
+            return (
+                f"Look at the split: in the last {LAST} epochs, the validation images have "
+                "the lower loss even at the same time and in the same mode (data above 0)."
+                " They are easier, or leaked into the training, or the training images "
+                f"are distorted. If they are fewer than some {images:,.0f}, it may be chance."
+            )
+    curves = np.array([history["loss"], history["val_loss"]])
+    first, last, lowest = curves[:, 0], curves[:, -1], curves.min(axis=1)
+    fallen = (first - last > FALLEN * abs(first)).all()
+    at_lowest = (last - lowest <= NEAR * abs(lowest)).all()
+    if fallen and at_lowest and min(terms["gap"][-LAST:]) > 0:
         return (
-            f"the two losses are about equal, since {high} ({mean[high]:+.3f}) and {low} "
-            f"({mean[low]:+.3f}) pull in opposite directions"
-        ), None
-    lower, cause = ("validation", high) if mean["gap"] > 0 else ("training", low)
-    return (
-        f"the {lower} loss is the lower one, by {abs(mean['gap']):.3f}, above all because "
-        f"of {cause} ({mean[cause]:+.3f})"
-    ), (low if lower == "training" else None)
-
-
-def _advice(terms, epochs):
-    """Say what to do about an easy validation set, or about too easy a training."""
-    loss, data = terms["loss"][epochs], terms["data"][epochs]
-    if data.mean() > SMALL * abs(loss.mean()):
-        return (
-            " The data term is clearly positive: the validation images are easier than "
-            "the training images, or they leaked, or they are few and it is chance. Look "
-            "at how the two were split."
-        )
-    val_loss = loss - terms["gap"][epochs]
-    small = SMALL * abs(loss[-1])
-    finished = len(epochs) > 1 and epochs[-1] == len(terms["loss"]) - 1
-    if finished and data[-1] > -small and val_loss[-1] < val_loss.min() + small:
-        return (
-            " There is no sign of overfitting at the end: unless validation images are "
-            "among the training images, train harder, that is longer, or with less "
-            "regularization or a higher learning rate."
+            "There is room to train harder: both losses have fallen since the first epoch, "
+            "and the validation loss is at or near its lowest and still the lower one. "
+            "Train longer, with less regularization or with a higher learning rate, as "
+            "long as that lowers the validation loss."
         )
     return ""
 
