@@ -36,7 +36,7 @@ trainX, testX = trainX.astype("float32") / 255, testX.astype("float32") / 255
 # One-hot encode the labels: 3 becomes [0, 0, 0, 1, 0, 0, 0, 0, 0, 0].
 trainY = keras.utils.to_categorical(trainY, 10)
 testY = keras.utils.to_categorical(testY, 10)
-train, test = (trainX, trainY), (testX, testY)
+data = (trainX, trainY), (testX, testY)
 # What the labels 0 to 9 stand for.
 labelNames = ["top", "trouser", "pullover", "dress", "coat"]
 labelNames += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
@@ -47,16 +47,16 @@ schedule = keras.optimizers.schedules.InverseTimeDecay(INIT_LR, 1, INIT_LR / EPO
 opt = keras.optimizers.SGD(learning_rate=schedule, momentum=0.9)
 model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
-# After every epoch the history is saved and, with --reasons, the gap taken apart.
-after_epoch = callbacks.after_epoch(history_file, args.reasons, train, test, BS)
 print(f"[INFO] training on {len(trainX)} images of {dataset}...")
-H = model.fit(
-    trainX, trainY, batch_size=BS, epochs=EPOCHS, validation_data=test, **after_epoch
-)
-
+after_epoch = callbacks.after_epoch(history_file, args.reasons, *data, BS)
+train = datasets.deal(trainX, trainY, BS, seed=args.seed)
+test = datasets.deal(testX, testY, BS)
+# New batches in every epoch; fit(trainX, trainY) would repeat them after a fixed seed.
+H = model.fit(train, validation_data=test, epochs=EPOCHS, shuffle=False, **after_epoch)
 # Precision and recall of each class, on the test set.
 print(f"[INFO] evaluating on {len(testX)} images of {dataset}...")
-truth, predictions = testY.argmax(axis=1), model.predict(testX).argmax(axis=1)
+truth = testY.argmax(axis=1)
+predictions = model.predict(test).argmax(axis=1)
 print(
     classification_report(truth, predictions, target_names=labelNames, zero_division=0)
 )

@@ -1,4 +1,7 @@
-"""The images to train on: Fashion MNIST or, where it cannot be had, handwritten digits."""
+"""The images to train on: Fashion MNIST or, where it cannot be had, handwritten digits.
+
+`load` returns them as arrays, and `deal` deals arrays into batches.
+"""
 
 import gzip
 import math
@@ -149,3 +152,41 @@ def _place(images, labels, random):
             row, column = divmod(offset, 5)
             copy[row : row + 24, column : column + 24] = image
     return framed.reshape(-1, 28, 28), labels.repeat(5).astype("uint8")
+
+
+def deal(images, labels, batch_size, seed=None):
+    """Return images and labels in batches, as a data set for `fit` and `predict`.
+
+    Parameters
+    ----------
+    images, labels : numpy.ndarray
+        Arrays of equal length.
+    batch_size : int
+        The last batch may be smaller.
+    seed : int, optional
+        With a seed, each reading, that is each epoch, deals the images into new batches:
+        in every run the same ones, for one seed. Without, their order stays.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of (images, labels). TensorFlow does not tune it while it is read ("autotune"):
+        the thread that does can miss the word to stop, and reading then waits up to a
+        minute, with idle cores, at the end of an epoch.
+    """
+    import tensorflow as tf  # late, as it takes seconds
+
+    @tf.autograph.experimental.do_not_convert  # which would write files
+    def gather(rows, arrays):
+        return tuple(tf.gather(array, rows) for array in arrays)
+
+    rows = tf.data.Dataset.range(len(images))
+    if seed is not None:
+        rows = rows.shuffle(len(images), seed=seed)
+    # The arrays as a whole beside every batch of row numbers: none is copied for that.
+    arrays = tf.data.Dataset.from_tensors((images, labels)).repeat()
+    batches = tf.data.Dataset.zip((rows.batch(batch_size), arrays)).map(gather)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    # The next batch is gathered while the network learns from this one.
+    return batches.prefetch(1).with_options(options)

@@ -191,7 +191,8 @@ def load_history(path, metric="loss"):
     for name, curve in curves.items():
         if len(curve) != epochs:
             raise UserError(
-                f"{path} has {epochs} epochs of {metric}, but {len(curve)} of {name}"
+                f"{path} has {epochs} epochs of {metric}, but {len(curve)} of {name}: which "
+                "belong together is not known, unless fit has a validation_freq of 1"
             )
     for name, curve in curves.items():
         missing = sum(map(math.isnan, curve))

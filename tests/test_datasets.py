@@ -118,3 +118,26 @@ def test_five_different_places_for_each_digit():
     (trainX, _), _ = datasets.load_digits()
     for copies in trainX.reshape(-1, 5, 784)[:200]:
         assert len(np.unique(copies, axis=0)) == 5
+
+
+def test_batches_are_new_in_every_epoch_and_the_same_for_one_seed():
+    numbers = np.arange(100)
+
+    def epochs(seed):
+        """Read a data set twice; return the two orders."""
+        dealt = datasets.deal(numbers, -numbers, 32, seed=seed)
+        orders = []
+        for _ in range(2):
+            batches = list(dealt.as_numpy_iterator())
+            assert [len(images) for images, _ in batches] == [32, 32, 32, 4]
+            for images, labels in batches:
+                np.testing.assert_array_equal(labels, -images)
+            orders.append([number for images, _ in batches for number in images])
+            assert sorted(orders[-1]) == list(numbers)
+        return orders
+
+    first, second = epochs(seed=1)
+    assert first != second
+    assert epochs(seed=1) == [first, second]
+    assert first not in epochs(seed=2)
+    assert epochs(seed=None) == [list(numbers)] * 2

@@ -22,7 +22,7 @@ from conftest import (
 )
 
 from pyimagesearch.backend import keras
-from pyimagesearch.datasets import FILES
+from pyimagesearch.datasets import FILES, deal
 from pyimagesearch.gap import TERMS, split
 from pyimagesearch.reasons import count_leaks
 
@@ -37,8 +37,30 @@ def read(path):
     return pickle.loads(path.read_bytes())
 
 
+class Recorder(keras.Model):
+    """Learns nothing: a step of its training only notes which images are in the batch."""
+
+    def train_step(self, data):
+        self.batches.append(data[0].numpy())
+        return {"loss": 0.0}
+
+
+def dealt_to_fit(images, batch_size, epochs, seed):
+    """Return the numbers of the images in each epoch of `fit`, in their order."""
+    recorder = Recorder()
+    recorder.built, recorder.batches = True, []
+    recorder.compile(run_eagerly=True)
+    numbers = np.arange(images)
+    dealt = deal(numbers, numbers, batch_size, seed=seed)
+    recorder.fit(dealt, epochs=epochs, shuffle=False, verbose=0)
+    return np.concatenate(recorder.batches).reshape(epochs, images)
+
+
 def plain_history(images, rate, batch_size, epochs, dropout, seed):
-    """Train the tutorial's network in plain Keras, with its decay as it was in Keras 2."""
+    """Train the tutorial's network in plain Keras, with its decay as it was in Keras 2.
+
+    Each epoch is a `fit` of its own, on the images in the order of that epoch.
+    """
     layers = keras.layers
     keras.utils.set_random_seed(seed)
     model = keras.Sequential([keras.Input((28, 28, 1))])
@@ -68,17 +90,24 @@ def plain_history(images, rate, batch_size, epochs, dropout, seed):
     optimizer = keras.optimizers.SGD(Decay(), momentum=0.9)
     model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
     (trainX, trainY), (testX, testY) = [
-        (pictures.reshape(-1, 28, 28, 1) / 255, keras.utils.to_categorical(labels))
+        (
+            pictures.reshape(-1, 28, 28, 1).astype("float32") / 255,
+            keras.utils.to_categorical(labels),
+        )
         for pictures, labels in images
     ]
-    return model.fit(
-        trainX.astype("float32"),
-        trainY,
-        batch_size=batch_size,
-        epochs=epochs,
-        validation_data=(testX.astype("float32"), testY),
-        verbose=0,
-    ).history
+    history = {name: [] for name in KEYS}
+    for rows in dealt_to_fit(len(trainX), batch_size, epochs, seed):
+        dealt = tensorflow.data.Dataset.from_tensor_slices((trainX[rows], trainY[rows]))
+        logs = model.fit(
+            dealt.batch(batch_size),
+            validation_data=(testX, testY),
+            shuffle=False,
+            verbose=0,
+        ).history
+        for name in KEYS:
+            history[name] += logs[name]
+    return history
 
 
 @pytest.fixture(scope="module")

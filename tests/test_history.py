@@ -96,6 +96,13 @@ def test_some_missing_numbers_are_warned_of(tmp_path, capsys):
     assert "val_loss is not finite in 1 of 3 epochs" in warnings[1]
 
 
+def test_validation_after_some_epochs_only_is_explained(tmp_path):
+    history = {"loss": [0.5, 0.4, 0.3], "val_loss": [0.4]}
+    (tmp_path / "h.pickle").write_bytes(pickle.dumps(history))
+    with pytest.raises(UserError, match="1 of val_loss.* validation_freq of 1"):
+        load_history(tmp_path / "h.pickle")
+
+
 def test_what_reasons_adds_is_read_with_the_loss_and_checked_like_it(tmp_path, capsys):
     path = tmp_path / "h.pickle"
 

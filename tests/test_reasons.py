@@ -1,5 +1,6 @@
 """The measurement of the three reasons, in cases whose answer is known before the run."""
 
+import math
 import random
 
 import numpy as np
@@ -45,20 +46,25 @@ def normalizing_network():
     return keras.Sequential([keras.Input((8, 8, 1)), *network, output()])
 
 
-def run(model, training=TRAINING, validation=VALIDATION, rate=0.05, epochs=3, **fit):
+def batches(data, size=16):
+    """The same batches whenever they are read."""
+    return tf.data.Dataset.from_tensor_slices(data).batch(size)
+
+
+def run(model, training=TRAINING, validation=VALIDATION, rate=0.05, epochs=3, size=16):
     """Train with the measurement; return the history of the run."""
-    shuffle = fit.get("shuffle", True)
-    measure = MeasureReasons(training, validation, batch_size=16, shuffle=shuffle)
+    measure = MeasureReasons(training, validation, batch_size=size)
     optimizer = keras.optimizers.SGD(rate, momentum=0.9 if rate else 0.0)
     model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
+    arrays = isinstance(training, tuple)
     return model.fit(
-        *training,
-        batch_size=16,
+        *(training if arrays else [training]),
+        batch_size=size if arrays else None,
         epochs=epochs,
+        shuffle=arrays,
         validation_data=validation,
         callbacks=[measure],
         verbose=0,
-        **fit,
     ).history
 
 
@@ -66,9 +72,10 @@ def measured(model, training=TRAINING, validation=VALIDATION, **measure):
     """Measure a compiled model as it is; return `loss_at_end`, `val_loss_regularized`."""
     callback = MeasureReasons(training, validation, **measure)
     callback.set_model(model)
+    callback.set_params({})
     callback.on_train_begin()
-    callback.on_epoch_end(0, logs := {})
-    return tuple(logs.values())
+    callback.on_epoch_end(0, logs := {"val_loss": 0.0})
+    return logs["loss_at_end"], logs["val_loss_regularized"]
 
 
 def test_without_dropout_and_batch_normalization_regularization_is_0():
@@ -102,12 +109,18 @@ def test_without_learning_rate_timing_is_0():
 
 def test_without_learning_rate_the_next_epoch_finds_the_loss_that_was_measured():
     # Dropout goes on where it stood, and so draws the masks that the measurement drew.
-    # Batch normalization makes the loss depend on who is in a batch, so the batches have
-    # to be those of `fit`, which after a seed are the same in every epoch.
+    # Batch normalization makes the loss depend on who is in a batch: here, no epoch has
+    # other batches.
     keras.utils.set_random_seed(5)
     model = MiniVGGNet.build(8, 8, 1, 3)
-    run(model, epochs=2)
-    history = run(model, rate=0.0, epochs=6)
+    run(model, batches(TRAINING), epochs=2)
+    history = run(model, batches(TRAINING), rate=0.0, epochs=6)
+    assert len({round(loss, 3) for loss in history["loss"]}) > 3
+    assert history["loss_at_end"][:-1] == pytest.approx(history["loss"][1:], **ROUNDING)
+
+
+def test_with_one_batch_of_all_images_the_training_loss_is_a_whole_epoch_older():
+    history = run(plain_network(), size=len(TRAINING[0]), epochs=6)
     assert len({round(loss, 3) for loss in history["loss"]}) > 3
     assert history["loss_at_end"][:-1] == pytest.approx(history["loss"][1:], **ROUNDING)
 
@@ -184,14 +197,16 @@ def test_training_goes_on_as_if_nothing_had_been_measured(build, as_data_set):
         training, validation = TRAINING, VALIDATION
         callback = MeasureReasons(TRAINING, VALIDATION)
         if as_data_set:
-            once = {"seed": 1, "reshuffle_each_iteration": False}
-            shuffled = tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(192, **once)
-            training = (shuffled.batch(32),)
-            validation = tf.data.Dataset.from_tensor_slices(VALIDATION).batch(32)
-            callback = MeasureReasons(training[0], validation)
+            # Each reading has another order; the callback reads one of its own.
+            slices = tf.data.Dataset.from_tensor_slices(TRAINING)
+            training = (slices.shuffle(192, seed=1).batch(32),)
+            validation = batches(VALIDATION, 32)
+            own = slices.shuffle(192, seed=2).batch(32)
+            callback = MeasureReasons(own, validation)
         history = model.fit(
             *training,
             epochs=3,
+            shuffle=not as_data_set,
             validation_data=validation,
             callbacks=[callback] if measure else [],
             verbose=0,
@@ -245,7 +260,7 @@ def test_kinds_of_models_labels_and_data(build):
     model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
     model.fit(images, numbers, verbose=0)
     integers = (images, numbers)
-    data_set = tf.data.Dataset.from_tensor_slices(integers).batch(32)
+    data_set = batches(integers, 32)
     of_arrays = measured(model, integers, integers, batch_size=32, shuffle=False)
     of_data_sets = measured(model, data_set, data_set)
     assert of_data_sets == pytest.approx(of_arrays, **ROUNDING)
@@ -268,21 +283,101 @@ def test_sample_weights_count():
     assert regularized == pytest.approx(keras_says, rel=1e-4)
 
 
+class Sequence(keras.utils.PyDataset):
+    """Batches of 16 that are made when they are asked for by their index."""
+
+    def __init__(self, images, labels):
+        super().__init__()
+        self.images, self.labels = images, labels
+
+    def __len__(self):
+        return math.ceil(len(self.images) / 16)
+
+    def __getitem__(self, batch):
+        rows = slice(16 * batch, 16 * batch + 16)
+        return self.images[rows], self.labels[rows]
+
+
+class Endless(Sequence):
+    num_batches = None
+
+
+def picture_folder(folder):
+    """Images of two classes in a folder, as `image_dataset_from_directory` wants them."""
+    for name, brightness in (("dark", 0.0), ("light", 1.0)):
+        (folder / name).mkdir()
+        for number in range(20):
+            picture = np.full((8, 8, 1), 0.1 + 0.8 * brightness + number / 1000)
+            keras.utils.save_img(folder / name / f"{number}.png", picture, scale=True)
+    return keras.utils.image_dataset_from_directory(
+        folder, label_mode="categorical", image_size=(8, 8), batch_size=16, seed=1
+    )
+
+
+def generator():
+    tools = tf.keras.preprocessing.image
+    augmented = tools.ImageDataGenerator(horizontal_flip=True)
+    return augmented.flow(*TRAINING, batch_size=16)
+
+
+@pytest.mark.parametrize("kind", ["shuffled", "folder", "sequence", "generator"])
+def test_data_that_fit_reads_as_well(kind, tmp_path):
+    training = {
+        "shuffled": lambda: (
+            tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(192).batch(16)
+        ),
+        "folder": lambda: picture_folder(tmp_path),
+        "sequence": lambda: Sequence(*TRAINING),
+        "generator": generator,
+    }[kind]()
+    shape, classes = ((8, 8, 3), 2) if kind == "folder" else ((8, 8, 1), 3)
+    network = [layers.Flatten(), layers.Dense(classes, activation="softmax")]
+    model = keras.Sequential([keras.Input(shape), layers.Rescaling(0.01), *network])
+    validation = training if kind in ("folder", "sequence") else VALIDATION
+    history = run(model, training, validation)
+    assert len({round(loss, 5) for loss in history["loss"]}) == 3
+    # Nothing in the network works otherwise in training.
+    assert history["val_loss_regularized"] == pytest.approx(
+        history["val_loss"], **ROUNDING
+    )
+    if kind != "generator":  # which flips half of the images at each reading
+        at_end = model.evaluate(training, verbose=0)[0]
+        assert history["loss_at_end"][-1] == pytest.approx(at_end, **ROUNDING)
+
+
 @pytest.mark.parametrize(
     ("unfit", "reason"),
     [
         (TRAINING[0], r"give \(images, labels\)"),
         ((TRAINING[0], VALIDATION[1]), r"differ in number: \[64, 192\]"),
         (tf.data.Dataset.from_tensors(TRAINING).repeat(), "never ends"),
-        (
-            tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(9).batch(8),
-            "shuffles anew",
-        ),
+        (Endless(*TRAINING), "never ends"),
     ],
 )
 def test_data_that_cannot_be_measured_on_are_refused(unfit, reason):
     with pytest.raises(ValueError, match=reason):
         MeasureReasons(TRAINING, unfit)
+
+
+def test_what_fit_does_not_get_is_told_at_once():
+    model = plain_network()
+    model.compile("sgd", "categorical_crossentropy")
+    weights = model.get_weights()
+
+    def fit(batch_size=16, **arguments):
+        callback = MeasureReasons(TRAINING, VALIDATION, batch_size=batch_size)
+        fixed = {"batch_size": 16, "epochs": 4, "callbacks": [callback], "verbose": 0}
+        return model.fit(*TRAINING, **fixed, **arguments)
+
+    with pytest.raises(
+        ValueError, match="12 batches an epoch, but 192 images are 6 ba"
+    ):
+        fit(batch_size=32, validation_data=VALIDATION)
+    np.testing.assert_array_equal(model.get_weights()[0], weights[0])
+    for without in ({}, {"validation_data": VALIDATION, "validation_freq": 2}):
+        with pytest.raises(ValueError, match="give fit validation_data, and leave val"):
+            fit(**without)
+    assert model.optimizer.iterations == 2 * 12  # after one epoch each
 
 
 def test_leaks_are_counted_pixel_for_pixel():
