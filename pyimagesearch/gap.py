@@ -18,7 +18,7 @@ TERMS = {
 # where 500 are.
 SMALL = 0.1
 # A term below this share of the largest one is not named.
-MINOR = 0.25
+MINOR = 0.15
 # A term this many times as large as all others in its direction is the main cause.
 CLEARLY = 1.5
 # Advice looks at so many epochs at the end; needs losses that fell by at least that share
