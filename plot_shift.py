@@ -1,19 +1,19 @@
 # Draw the curves of a training history as they are, and shifted by half an epoch.
-import argparse  # noqa: I001, the tutorial cites the imports as lines 2 to 5
-from pyimagesearch import gap, history, figures, shift
+import argparse
+from pyimagesearch import cli, figures, gap, safe_pickle
 import matplotlib.pyplot as plt
 import numpy as np
 
-# The flags. SUPPRESS: a mistake among them is answered in one line.
-ap = argparse.ArgumentParser(description="Draw the curves", usage=argparse.SUPPRESS)
+# The flags. All have a default.
+ap = argparse.ArgumentParser(description="Draw the curves, also half an epoch shifted.")
 ap.add_argument("-i", "--input", default="training.pickle", help="the training history")
 ap.add_argument("-o", "--output", help="a .png, .pdf or .svg instead of a window")
 ap.add_argument("--metric", default="loss", help="such as accuracy, default: loss")
 args = ap.parse_args()
-
-H = history.load_history(args.input, args.metric)
+cli.begin()
+H = safe_pickle.load_history(args.input, args.metric)
 training, validation = H[args.metric], H[f"val_{args.metric}"]
-figures.choose_backend(args.output)  # a window, or a file only
+figures.choose_backend(args.output, args.input)  # a window, or a file only
 
 epochs = np.arange(len(training))
 plt.style.use("ggplot")
@@ -38,26 +38,19 @@ for panel in (top, bottom):
     # Panels that share their axes hide the upper numbers; and no half epochs on the axis.
     panel.tick_params(labelbottom=True)
     panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    plt.setp(panel.get_lines(), markevery=1 + len(epochs) // 50)
     panel.legend()
-figure.subplots_adjust(0.09, 0.08, 0.98, 0.95, hspace=0.36)
 
-unshifted, shifted, count = shift.mean_distances(training, validation)
-if count == 0:
-    print("[INFO] how far apart the curves lie takes two epochs in a row to measure")
-else:
-    print(
-        f"[INFO] mean |training {args.metric} - validation {args.metric}|: "
-        f"{unshifted:.4g} unshifted, {shifted:.4g} shifted (epochs compared: {count})"
-    )
+print(f"[INFO] {gap.closer(training, validation)}")
 
 # After a run with --reasons: how much of the gap each of the three reasons makes.
 if "loss_at_end" in H:
     terms = gap.split(H)
-    gap.draw(figure, terms)
-    print(
-        "[INFO] what makes the gap (by shift: timing as the half-epoch shift has it):"
-    )
+    figures.draw_terms(figure, terms)
+    print("[INFO] what makes the gap (epoch 0 is Epoch 1 of Keras's progress bar):")
     print(gap.table(terms))
     print(f"[INFO] {gap.conclusion(H)}")
 
-figures.show_or_save(figure, args.output, args.input)
+figures.show_or_save(figure, args.output, args.input, args.metric)
+
+# ruff: noqa: I001 (the tutorial cites the imports as lines 2 to 5)

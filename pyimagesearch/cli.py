@@ -1,31 +1,18 @@
-"""What a script owes the person at the terminal: one line where a traceback is no help.
-
-Importing this module already makes Ctrl-C end the program in one line. So both scripts
-import it, one of them by way of `history`, before anything that takes long to import.
-"""
+"""What a script owes the person at the terminal: one line where a traceback is no help."""
 
 import argparse
-import io
-import math
+import contextlib
+import os
+import shlex
+import subprocess
 import sys
 
 
-class UserError(SystemExit):
-    """Something that the person at the terminal can put right.
+class UserError(Exception):
+    """Something that the person at the terminal can put right; `begin` reports it.
 
-    Uncaught, a SystemExit with a text ends the program with that text on stderr,
-    exit code 1 and no traceback. All other errors are bugs and keep theirs.
-
-    Parameters
-    ----------
-    message : str
-        What is wrong and what to do, in one line. Line breaks and control characters,
-        which the name of a file may bring along, become question marks.
+    All other errors are bugs, and keep their traceback.
     """
-
-    def __init__(self, message):
-        printable = (one if one.isprintable() else "?" for one in message[:1000])
-        super().__init__("error: " + "".join(printable))
 
 
 def number(kind, minimum, maximum=10**9):
@@ -44,49 +31,76 @@ def number(kind, minimum, maximum=10**9):
     """
 
     def convert(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if minimum <= value <= maximum:
-            return value
-        name = {int: "whole number", float: "number"}[kind]
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a {name} from {minimum} to {maximum}"
-        )
+        with contextlib.suppress(ValueError):
+            if minimum <= (value := kind(text)) <= maximum:
+                return value
+        name = "whole number" if kind is int else "number"
+        reason = f"{text!r} is not a {name} from {minimum} to {maximum}"
+        raise argparse.ArgumentTypeError(reason)
 
     return convert
 
 
-def on_interrupt(consequence):
-    """Let Ctrl-C end the program in one line and with exit code 130.
+def begin(summary=lambda: "nothing was saved"):
+    """Let Ctrl-C and a `UserError` end the script in one line on stderr.
+
+    Their exit codes are 130, as after any program that Ctrl-C ends, and 1. Line breaks
+    and control characters, which the name of a file may bring along, become question
+    marks. Also, each printed line is shown at once, in a file as in a terminal.
 
     Parameters
     ----------
-    consequence : callable
-        Called at the interrupt; returns what the line says of the work done so far.
+    summary : callable
+        Returns what the line at an interrupt says of the work done so far.
     """
+    if hasattr(sys.stdout, "reconfigure"):
+        # A path that the terminal's encoding cannot show is no reason to stop.
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
 
     def hook(kind, value, traceback):
-        if not issubclass(kind, KeyboardInterrupt):
+        if kind not in (KeyboardInterrupt, UserError):
             sys.__excepthook__(kind, value, traceback)
             return
-        end_progress_bar()
-        print(f"interrupted: {consequence()}", file=sys.stderr)
-        # Left alone, Python would now die of the signal, which only shells call 130.
-        sys.exit(130)
+        if sys.stdout.isatty():
+            print(flush=True)  # below Keras's progress bar
+        interrupted = kind is KeyboardInterrupt
+        line = f"interrupted: {summary()}" if interrupted else f"error: {value}"
+        printable = (one if one.isprintable() else "?" for one in line[:1000])
+        print("".join(printable), file=sys.stderr)
+        sys.exit(130 if interrupted else 1)
 
     sys.excepthook = hook
 
 
-def end_progress_bar():
-    """Start a new line in a terminal, where Keras's progress bar may not have ended."""
-    if sys.stdout.isatty():
-        print(flush=True)
+def command(script, *arguments):
+    """Return a command that runs a script beside the running one, when it is pasted."""
+    path = os.path.join(os.path.dirname(sys.argv[0]), script)
+    words = [sys.executable, path, *arguments]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
-on_interrupt(lambda: "nothing was saved")
-if isinstance(sys.stdout, io.TextIOWrapper):
-    # In a file, too, each step is to be seen when it happens, not when a buffer is full;
-    # and a path that the terminal's encoding cannot show is no reason to stop.
-    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
+def warn(message):
+    """Print a line on stderr, and go on."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def rehearse(path, flag):
+    """Raise UserError if a file cannot be written: better now than when it must be.
+
+    A file that is there keeps its content, and one that is not is not left behind.
+
+    Parameters
+    ----------
+    path, flag : str
+        The file, and the flag with which the user can name another.
+    """
+    there = os.path.lexists(path)
+    if there and not os.path.isfile(path):
+        raise UserError(f"{path} is not a file: name one with {flag}")
+    try:
+        open(path, "ab").close()
+        if not there:
+            os.remove(path)
+    except OSError as error:
+        reason = f"cannot write {path}: {error.strerror}; name another {flag}"
+        raise UserError(reason) from error

@@ -4,10 +4,8 @@
 """
 
 import gzip
-import math
 import os
 import socket
-import tempfile
 import zlib
 from pathlib import Path
 
@@ -15,19 +13,11 @@ import numpy as np
 from sklearn.datasets import load_digits as load_small_digits
 from sklearn.model_selection import train_test_split
 
-from pyimagesearch.backend import keras
+from pyimagesearch.backend import keras, tf
 from pyimagesearch.cli import UserError
 
 # The values of `--dataset`, in the order in which `load` tries them.
 NAMES = ("fashion-mnist", "digits")
-# The files of Fashion MNIST. Each begins with four bytes that name its format (IDX), and
-# has so many bytes in all before the data.
-FILES = {
-    "train-images-idx3-ubyte.gz": (b"\0\0\x08\x03", 16),
-    "train-labels-idx1-ubyte.gz": (b"\0\0\x08\x01", 8),
-    "t10k-images-idx3-ubyte.gz": (b"\0\0\x08\x03", 16),
-    "t10k-labels-idx1-ubyte.gz": (b"\0\0\x08\x01", 8),
-}
 # Seconds without a byte after which a download has failed.
 PATIENCE = 20
 
@@ -56,69 +46,41 @@ def load(dataset=None):
     """
     if dataset == "digits":
         return "digits", *load_digits()
-    cache = _cache()
     socket.setdefaulttimeout(PATIENCE)
     try:
         return "fashion-mnist", *keras.datasets.fashion_mnist.load_data()
-    # Keras raises a bare Exception for a failed download.
-    except Exception as error:
-        for name in FILES:
-            problem = _problem(cache / name)
-            if problem:
-                raise UserError(
-                    f"{cache / name} {problem}: delete it, and the next run downloads "
-                    "it again"
-                ) from error
-        missing = [name for name in FILES if not (cache / name).exists()]
-        if not missing:
-            raise UserError(
-                f"the files in {cache} do not belong together ({error}): delete them, "
-                "and the next run downloads them again"
-            ) from error
+    except Exception as error:  # Keras raises no narrower one for a failed download
+        folder = _cache()
+        files = sorted(folder.glob("*.gz"))
+        damaged = [path for path in files if _is_damaged(path)]
+        if damaged or len(files) == 4:
+            bad = damaged[0] if damaged else folder
+            reason = f"{bad} is damaged: delete it, and the next run downloads it again"
+            raise UserError(reason) from error
         # What Keras makes of it names the URL; what it was made from is shorter.
         reason = getattr(error.__context__, "reason", error)
+    problem = f"Fashion MNIST is not in {folder} and cannot be downloaded ({reason})"
     if dataset:
-        raise UserError(
-            f"Fashion MNIST cannot be downloaded ({reason}): put {', '.join(missing)} "
-            f"into {cache}, or train on other images with --dataset digits"
-        )
-    print(
-        f"[INFO] Fashion MNIST is not complete in {cache} and cannot be downloaded: {reason}"
-    )
-    print(
-        "[INFO] training on scikit-learn's handwritten digits instead; "
-        "--dataset fashion-mnist insists on Fashion MNIST"
-    )
+        raise UserError(f"{problem}: put its four files there, or use --dataset digits")
+    print(f"[INFO] {problem}")
+    print("[INFO] training on digits instead; --dataset fashion-mnist never does that")
     return "digits", *load_digits()
 
 
 def _cache():
-    """Return the folder in which Keras keeps Fashion MNIST."""
+    """Return the folder in which Keras, which is imported, keeps Fashion MNIST."""
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    if not os.access(home, os.W_OK):
-        # As `keras.utils.get_file` does.
-        home = Path(
-            "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir(), ".keras"
-        )
+    if not os.access(home, os.W_OK):  # as `keras.utils.get_file` does
+        home = Path("/tmp/.keras")
     return home / "datasets" / "fashion-mnist"
 
 
-def _problem(path):
-    """Return what is wrong with a file of the cache, or None if it is fine or absent."""
-    magic, start = FILES[path.name]
+def _is_damaged(path):
+    """Return whether a compressed file cannot be read, or holds nothing."""
     try:
-        with gzip.open(path) as file:
-            content = file.read()
-    except FileNotFoundError:
-        return None
-    except EOFError:
-        return "is cut off (a download that was killed?)"
-    except (OSError, zlib.error) as error:
-        return f"cannot be read ({error})"
-    sizes = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
-    if content[:4] != magic or len(content) != start + math.prod(sizes):
-        return "is not a file of Fashion MNIST"
-    return None
+        return not gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error):
+        return True
 
 
 def load_digits():
@@ -145,13 +107,27 @@ def load_digits():
 
 def _place(images, labels, random):
     """Enlarge 8x8 images and place each at 5 of the 25 offsets in a 28x28 frame."""
-    large = images.repeat(3, axis=1).repeat(3, axis=2)
-    framed = np.zeros((len(images), 5, 28, 28), dtype="uint8")
-    for image, copies in zip(large, framed):
-        for copy, offset in zip(copies, random.choice(25, size=5, replace=False)):
-            row, column = divmod(offset, 5)
-            copy[row : row + 24, column : column + 24] = image
-    return framed.reshape(-1, 28, 28), labels.repeat(5).astype("uint8")
+    framed = np.pad(
+        images.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (0, 4), (0, 4))
+    )
+    moved = [
+        np.roll(frame, divmod(offset, 5), axis=(0, 1))
+        for frame in framed
+        for offset in random.choice(25, size=5, replace=False)
+    ]
+    return np.array(moved), labels.repeat(5).astype("uint8")
+
+
+def count_leaks(training_images, validation_images):
+    """Return how many validation images are also, pixel for pixel, training images.
+
+    Parameters
+    ----------
+    training_images, validation_images : numpy.ndarray
+        Images of one size and data type along the first axis.
+    """
+    known = {image.tobytes() for image in training_images}
+    return sum(image.tobytes() in known for image in validation_images)
 
 
 def deal(images, labels, batch_size, seed=None):
@@ -174,7 +150,6 @@ def deal(images, labels, batch_size, seed=None):
         the thread that does can miss the word to stop, and reading then waits up to a
         minute, with idle cores, at the end of an epoch.
     """
-    import tensorflow as tf  # late, as it takes seconds
 
     @tf.autograph.experimental.do_not_convert  # which would write files
     def gather(rows, arrays):
@@ -188,5 +163,7 @@ def deal(images, labels, batch_size, seed=None):
     batches = tf.data.Dataset.zip((rows.batch(batch_size), arrays)).map(gather)
     options = tf.data.Options()
     options.autotune.enabled = False
+    # As Keras does: optimizing would copy the arrays once more.
+    options.experimental_optimization.apply_default_optimizations = False
     # The next batch is gathered while the network learns from this one.
     return batches.prefetch(1).with_options(options)

@@ -1,16 +1,15 @@
-"""Where a figure goes: into a file, into a window or, without a screen, into a file."""
+"""What the figure has besides its two panels: a place to go to, and a third panel."""
 
-import io
-from pathlib import Path
+import os
 
 import matplotlib.pyplot as plt
+import numpy as np
 
-from pyimagesearch.cli import UserError
+from pyimagesearch.cli import UserError, rehearse
+from pyimagesearch.gap import TERMS
 
-SUFFIXES = (".png", ".pdf", ".svg")
 
-
-def choose_backend(output):
+def choose_backend(output, source):
     """See to it that figures can be made. Call it before the first one is.
 
     Parameters
@@ -18,43 +17,80 @@ def choose_backend(output):
     output : str or None
         The file that the figure is to go to, if the user named one. No screen is needed
         then, and otherwise only if there is one.
+    source : str
+        The file that the figure is drawn from.
+
+    Raises
+    ------
+    UserError
+        If the output cannot be written, has no suffix of a picture, or is the source.
     """
+    if output:
+        if not output.lower().endswith((".png", ".pdf", ".svg")):
+            raise UserError(f"{output} should end in one of .png, .pdf, .svg")
+        if os.path.exists(output) and os.path.samefile(output, source):
+            raise UserError(f"{output} is the history: name another --output")
+        rehearse(output, "--output")
     try:
         plt.switch_backend("agg" if output else plt.get_backend())
     except ImportError:  # MPLBACKEND asks for a window, but there is no screen
         plt.switch_backend("agg")
 
 
-def show_or_save(figure, output, source):
+def show_or_save(figure, output, source, metric):
     """Show a figure in a window, or save it and print where.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
     output : str or None
-        The file that the user named; its suffix chooses the format. With None, the
-        figure is shown or, where no window can open, saved beside its source as .png.
-    source : str
-        The file that the figure was drawn from.
+        The file that the user named. With None, the figure is shown or, where no window
+        can open, saved in the current folder as a .png named like its source.
+    source, metric : str
+        The file that the figure was drawn from, and the metric.
 
     Raises
     ------
     UserError
-        If the file cannot be written, has another suffix, or is the source itself.
+        If the file cannot be written.
     """
+    figure.tight_layout()
     # The name of the window system that the backend draws on, None for files only.
     if not output and figure.canvas.required_interactive_framework:
         plt.show()
         return
-    path = Path(output or Path(source).with_suffix(".png"))
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{path} should end in one of {', '.join(SUFFIXES)}")
-    if path.resolve() == Path(source).resolve():
-        raise UserError(f"{path} is the history: name another file with --output")
-    picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix.lower()[1:])
+    path = output or f"{os.path.basename(source).split('.')[0]}_{metric}.png"
     try:
-        path.write_bytes(picture.getvalue())
+        figure.savefig(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     print(f"[INFO] the figure is in {path}")
+
+
+def draw_terms(figure, terms):
+    """Add a third panel below the two of a figure: the gap and its three terms.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        It grows, and the two panels keep their height.
+    terms : dict of str to numpy.ndarray
+        What `split` returns.
+    """
+    grid = figure.add_gridspec(3, 1)
+    for panel, place in zip(figure.axes, grid):
+        panel.set_subplotspec(place)
+    figure.set_figheight(figure.get_figheight() * 1.64)
+    panel = figure.add_subplot(grid[2], sharex=figure.axes[0])
+    epochs = np.arange(len(terms["gap"]))
+    panel.axhline(0, color="black", linewidth=1)
+    panel.plot(epochs, terms["gap"], "ko-", label="gap: training - validation loss")
+    # Other colours than those of the two losses.
+    styles = ("s--", "C5"), ("^:", "C2"), ("D-.", "tab:brown")
+    for (name, label), (style, color) in zip(TERMS.items(), styles):
+        panel.plot(epochs, terms[name], style, color=color, label=label)
+    panel.set(xlabel="Epoch #", ylabel="Difference of losses")
+    panel.set_title("What Makes the Gap", pad=34)
+    # Above the panel, where it hides no curve.
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 2}
+    panel.legend(**above, fontsize=8, frameon=False, columnspacing=1, handlelength=2.2)

@@ -1,4 +1,4 @@
-"""The gap between the two losses, split into the tutorial's three reasons and explained.
+"""The gap between the two losses: its size, its three terms, and what they show.
 
 `reasons.py` says what the three terms are, and measures what they are made of. What is
 said of them here is said of single epochs: a mean over epochs would hide that a term
@@ -9,9 +9,9 @@ import numpy as np
 
 # The three terms and, in the tutorial's order of reasons, what each is a difference of.
 TERMS = {
-    "timing": "timing (Reason #2: during the epoch - at its end)",
-    "regularization": "regularization (Reason #1: training mode - inference mode)",
-    "data": "data (Reason #3: training images - validation images)",
+    "timing": "timing (Reason #2: in the epoch - at its end)",
+    "regularization": "regularization (Reason #1: training - inference mode)",
+    "data": "data (Reason #3: training - validation images)",
 }
 # Where neither the gap nor a term reaches this share of the training loss, no cause is
 # named. Chance makes less: 2% where 10,000 images of Fashion MNIST are measured, and 9%
@@ -19,13 +19,61 @@ TERMS = {
 SMALL = 0.1
 # A term below this share of the largest one is not named.
 MINOR = 0.15
-# A term this many times as large as all others in its direction is the main cause.
+# A term so many times as large as any other in its direction is the main cause; terms that
+# are closer to each other are named together.
 CLEARLY = 1.5
 # Advice looks at so many epochs at the end; needs losses that fell by at least that share
 # of the first one, and that are within that share of their lowest.
 LAST, FALLEN, NEAR = 3, 0.2, 0.02
 # Standard deviation of the losses of single images, as a multiple of their mean.
 SPREAD = 3
+
+
+def mean_distances(training, validation):
+    """Return the mean distance between the curves, unshifted and shifted.
+
+    The training loss of epoch e is a mean over that epoch, and so belongs half an epoch
+    before the validation loss of epoch e, which is taken at its end. Shifted there, the
+    training curve passes the validation point of epoch e half-way between its own points
+    of epochs e and e + 1. With t and v for the training and the validation loss:
+
+        unshifted = mean of |t[e] - v[e]|
+        shifted = mean of |(t[e] + t[e + 1]) / 2 - v[e]|
+
+    Both are means over the same epochs: those with a next one, where t[e], t[e + 1] and
+    v[e] are all numbers.
+
+    Parameters
+    ----------
+    training, validation : array_like of float, shape (epochs,)
+        The two curves. NaN stands for a missing number.
+
+    Returns
+    -------
+    unshifted, shifted : float
+        NaN if there is no such epoch.
+    epochs : int
+        The number of such epochs.
+    """
+    t, v = np.asarray(training), np.asarray(validation)[:-1]
+    between = (t[:-1] + t[1:]) / 2
+    both = np.isfinite(between) & np.isfinite(v)
+    if not both.any():
+        return np.nan, np.nan, 0
+    unshifted, shifted = np.abs(t[:-1] - v)[both], np.abs(between - v)[both]
+    return unshifted.mean(), shifted.mean(), both.sum()
+
+
+def closer(training, validation):
+    """Say whether the half-epoch shift brings the curves closer, and how close."""
+    unshifted, shifted, epochs = mean_distances(training, validation)
+    if not epochs:
+        return "how far apart the curves lie takes two epochs in a row to measure"
+    closer = "closer" if shifted < unshifted else "no closer"
+    return (
+        f"the shift brings the curves {closer}: their mean distance is {unshifted:.4g} "
+        f"unshifted and {shifted:.4g} shifted (epochs compared: {epochs})"
+    )
 
 
 def split(history):
@@ -62,15 +110,13 @@ def table(terms):
     Epochs count from 0, as in the figure. Of more than 12, the first 6 and the last are
     shown. Missing numbers are dashes.
     """
-    rows = [["epoch", *terms]]
+    lines = ["epoch" + "".join(f"{name:>15}" for name in terms)]
     for epoch, numbers in enumerate(zip(*terms.values())):
-        cells = (f"{number:+.4f}" if np.isfinite(number) else "-" for number in numbers)
-        rows.append([str(epoch), *cells])
-    if len(rows) > 13:
-        rows[7:-1] = [["..."] + [""] * len(terms)]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = [[cell.rjust(width) for cell, width in zip(row, widths)] for row in rows]
-    return "\n".join("  ".join(line).rstrip() for line in lines)
+        cells = (f"{number:+15.4f}".replace("+nan", "   -") for number in numbers)
+        lines.append(f"{epoch:5}" + "".join(cells))
+    if len(lines) > 13:
+        lines[7:-1] = ["  ..."]
+    return "\n".join(lines)
 
 
 def conclusion(history):
@@ -103,26 +149,12 @@ def _cause(epoch, terms, loss):
         says = f"In epoch {epoch}, the two losses are equal"
     if max(largest, abs(gap)) <= SMALL * abs(loss):
         return f"{says}; no term is large enough, beside the losses, to name a cause."
-
     named = [name for name in TERMS if abs(sizes[name]) >= MINOR * largest]
-    named.sort(key=lambda name: -abs(sizes[name]))
-    if abs(gap) < MINOR * largest:
-        return f"{says}: {_listed(named, sizes)} nearly cancel out."
-    toward = [name for name in named if sizes[name] * gap > 0]
-    enough = abs(sizes[toward[0]]) / CLEARLY
-    alike = [name for name in toward if abs(sizes[name]) > enough]
-    says += f", {'mainly ' * (len(alike) == 1)}because of {_listed(alike, sizes)}"
-    if toward != alike:
-        says += f", then {_listed(toward[len(alike) :], sizes)}"
-    if named != toward:
-        against = [name for name in named if name not in toward]
-        says += f"; the other way: {_listed(against, sizes)}"
-    return says + "."
-
-
-def _listed(names, sizes):
-    """Return terms with their numbers: "timing (+0.3) and data (+0.2)"."""
-    return " and ".join(f"{name} ({sizes[name]:+.3g})" for name in names)
+    named.sort(key=lambda name: -sizes[name] * gap)
+    says += ": " + ", ".join(f"{name} {sizes[name]:+.3g}" for name in named) + "."
+    enough = sizes[named[0]] * gap / CLEARLY
+    causes = [name for name in named if sizes[name] * gap > enough]
+    return f"{says} Main cause: {' and '.join(causes)}." if causes else says
 
 
 def _advice(history, terms):
@@ -137,9 +169,9 @@ def _advice(history, terms):
         if images <= 10_000:
             return (
                 f"Look at the split: in the last {LAST} epochs, the validation images have "
-                "the lower loss even at the same time and in the same mode (data above 0)."
-                " They are easier, or leaked into the training, or the training images "
-                f"are distorted. If they are fewer than some {images:,.0f}, it may be chance."
+                "the lower loss even in the same mode and at the same time. They are easier"
+                ", or leaked, or the training images are distorted; or, where they are "
+                f"fewer than some {images:,.0f}, it may be chance."
             )
     curves = np.array([history["loss"], history["val_loss"]])
     first, last, lowest = curves[:, 0], curves[:, -1], curves.min(axis=1)
@@ -147,39 +179,8 @@ def _advice(history, terms):
     at_lowest = (last - lowest <= NEAR * abs(lowest)).all()
     if fallen and at_lowest and min(terms["gap"][-LAST:]) > 0:
         return (
-            "There is room to train harder: both losses have fallen since the first epoch, "
-            "and the validation loss is at or near its lowest and still the lower one. "
-            "Train longer, with less regularization or with a higher learning rate, as "
-            "long as that lowers the validation loss."
+            "There is room to train harder: both losses have fallen, and the validation "
+            "loss is the lower one and near its lowest. Train longer, with less "
+            "regularization or a higher learning rate, as long as that lowers it."
         )
     return ""
-
-
-def draw(figure, terms):
-    """Add a third panel below the two of a figure: the gap and its three terms.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        Of 8 by 6.5 inches; it grows to 8 by 10, and the two panels keep their height.
-    terms : dict of str to numpy.ndarray
-        What `split` returns.
-    """
-    figure.set_size_inches(8, 10)
-    figure.subplots_adjust(left=0.11, bottom=0.402, top=0.9675)
-    panel = figure.add_axes((0.11, 0.052, 0.87, 0.21), sharex=figure.axes[0])
-    epochs = np.arange(len(terms["gap"]))
-    panel.axhline(0, color="black", linewidth=1)
-    panel.plot(
-        epochs, terms["gap"], "ko-", label="gap: training loss - validation loss"
-    )
-    # Other colours than those of the two losses.
-    styles = (("s--", "C5"), ("^:", "C2"), ("D-.", "tab:brown"))
-    for (name, label), (style, color) in zip(TERMS.items(), styles):
-        panel.plot(epochs, terms[name], style, color=color, label=label)
-    panel.set(xlabel="Epoch #", ylabel="Difference of losses")
-    panel.set_title("What Makes the Gap", pad=34)
-    # Above the panel, where it hides no curve.
-    panel.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=8, frameon=False
-    )

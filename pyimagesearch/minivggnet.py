@@ -35,15 +35,14 @@ class MiniVGGNet:
         Raises
         ------
         ValueError
-            If an image is too small to be pooled twice, or there are too few classes.
+            If an image is too small to be pooled twice, or has no channel, or if there
+            are too few classes.
         """
-        if min(width, height) < 4:
+        if min(width, height) < 4 or depth < 1 or classes < 2:
             raise ValueError(
-                f"images of {width}x{height} pixels are too small to pool twice: "
-                "MiniVGGNet needs 4x4 or more"
+                f"{width}x{height}x{depth} pixels, {classes} classes: MiniVGGNet needs 4x4x1 "
+                "or more, which it pools twice, and 2 classes or more"
             )
-        if classes < 2:
-            raise ValueError(f"MiniVGGNet tells 2 or more classes apart, not {classes}")
 
         # Batch normalization works channel by channel, so it must know their axis.
         if keras.config.image_data_format() == "channels_first":

@@ -25,7 +25,6 @@ This module needs nothing else of this package: it works in any training with Ke
 TensorFlow.
 """
 
-import collections
 import inspect
 import math
 
@@ -36,6 +35,7 @@ import tensorflow as tf
 # Images that one call of TensorFlow works through: more would save little time, and need
 # more memory. So would more batches at once, while one at a time takes a third longer.
 IMAGES, AT_ONCE = 1280, 4
+ENDLESS = tf.data.INFINITE_CARDINALITY
 
 
 class MeasureReasons(keras.callbacks.Callback):
@@ -65,15 +65,11 @@ class MeasureReasons(keras.callbacks.Callback):
         data are off by that, in opposite directions.
     batch_size : int
         As `fit` gets it. A data set brings its own.
-    shuffle : bool
-        As `fit` gets it: whether arrays are dealt anew for every epoch. With batches of
-        one class each, batch normalization would not do what it does in training.
 
     Raises
     ------
     ValueError
-        From the start, if data are none of these, images and labels differ in number, or
-        a data set is endless. From `fit`, before the first epoch, if arrays in batches of
+        From the start, if data are none of these, or a data set is endless. From `fit`, before the first epoch, if arrays in batches of
         `batch_size` do not make the number of batches that `fit` counts; and after the
         first epoch that lacks a validation loss, since Keras tells a callback no sooner.
 
@@ -91,30 +87,24 @@ class MeasureReasons(keras.callbacks.Callback):
     its own, draws the same numbers in every batch here.
     """
 
-    def __init__(self, training_data, validation_data, batch_size=32, shuffle=True):
+    def __init__(self, training_data, validation_data, batch_size=32):
         super().__init__()
         self.training_data = _checked(training_data)
         self.validation_data = _checked(validation_data)
         self.batch_size = batch_size
-        self.shuffle = shuffle
 
     def on_train_begin(self, logs=None):
         """Compare the batches with those of `fit`, and forget an earlier model's graph."""
         steps = self.params.get("steps")
         if isinstance(self.training_data, tuple) and steps:
-            images = _length(self.training_data)
-            batches = math.ceil(images / self.batch_size)
+            batches = math.ceil(_length(self.training_data) / self.batch_size)
             if batches != steps:
                 raise ValueError(
-                    f"fit counts {steps} batches an epoch, but {images} images are "
-                    f"{batches} batches of {self.batch_size}: give MeasureReasons the "
-                    "images and the batch_size that fit gets, or a data set"
+                    f"fit counts {steps} batches an epoch, and MeasureReasons {batches}: give "
+                    "it the images and the batch_size that fit gets, or a data set"
                 )
-        self._total_loss = self._add_batches
-        if not self.model.run_eagerly:
-            self._total_loss = tf.function(
-                self._add_batches, autograph=False, reduce_retracing=True
-            )
+        graph = tf.function(self._add_batches, autograph=False, reduce_retracing=True)
+        self._total_loss = self._add_batches if self.model.run_eagerly else graph
 
     def on_epoch_end(self, epoch, logs):
         """Measure; Keras hands the same `logs` to the callbacks after this one."""
@@ -141,14 +131,12 @@ class MeasureReasons(keras.callbacks.Callback):
     def _read(self, data, epoch):
         """Yield the images, with their labels, some batches at a time."""
         if isinstance(data, keras.utils.PyDataset):
-            yield from (data[batch] for batch in range(_batches(data)))
+            yield from (data[batch] for batch in range(data.num_batches))
         elif isinstance(data, tf.data.Dataset):
             yield from data
         else:
-            order = np.arange(_length(data))
-            if self.shuffle:
-                # Both passes of an epoch deal alike, and draw from nobody's generator.
-                order = np.random.default_rng(epoch).permutation(order)
+            # Both passes of an epoch deal alike, and draw from nobody's generator.
+            order = np.random.default_rng(epoch).permutation(_length(data))
             step = self.batch_size * max(1, IMAGES // self.batch_size)
             for start in range(0, len(order), step):
                 yield _rows(data, order[start : start + step])
@@ -173,9 +161,8 @@ class MeasureReasons(keras.callbacks.Callback):
             x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
             values = [*weights, *zip(variables, state)]
             with keras.StatelessScope(values, collect_losses=True) as scope:
-                loss = model.compute_loss(
-                    x=x, y=y, y_pred=model(x, **mode), sample_weight=weight
-                )
+                y_pred = model(x, **mode)
+                loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight)
             state = [scope.get_current_value(variable) for variable in variables]
             loss = tf.cast(loss, "float32") * tf.cast(_length(batch), "float32")
             return start + size, total + loss, state
@@ -191,54 +178,16 @@ class MeasureReasons(keras.callbacks.Callback):
         return total, state
 
 
-def count_leaks(training_images, validation_images):
-    """Return how many validation images are also, pixel for pixel, training images.
-
-    Parameters
-    ----------
-    training_images, validation_images : numpy.ndarray
-        Images along the first axis.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If the images of the two differ in shape or data type.
-    """
-    kinds = {(a.shape[1:], a.dtype) for a in (training_images, validation_images)}
-    if len(kinds) != 1:
-        raise ValueError(f"images of different kinds cannot be compared: {kinds}")
-    copies = collections.Counter(image.tobytes() for image in validation_images)
-    leaked = {
-        pixels for image in training_images if (pixels := image.tobytes()) in copies
-    }
-    return sum(copies[pixels] for pixels in leaked)
-
-
 def _checked(data):
     """Return the data, arrays as NumPy has them; raise ValueError if unfit to measure."""
     if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
-        if _batches(data) in (None, tf.data.INFINITE_CARDINALITY):
+        indexed = isinstance(data, keras.utils.PyDataset)
+        if (data.num_batches if indexed else data.cardinality()) in (None, ENDLESS):
             raise ValueError("the data set never ends: give one without repeat()")
         return data
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise ValueError("give (images, labels), or a data set in batches")
-    data = tf.nest.map_structure(np.asarray, tuple(data))
-    lengths = {len(array) for array in tf.nest.flatten(data)}
-    if len(lengths) != 1:
-        raise ValueError(f"images and labels differ in number: {sorted(lengths)}")
-    return data
-
-
-def _batches(data_set):
-    """Return the number of batches: a negative one, or None, if it is not a number."""
-    if isinstance(data_set, tf.data.Dataset):
-        return int(data_set.cardinality())
-    # Only newer versions of Keras have `num_batches`.
-    return data_set.num_batches if hasattr(data_set, "num_batches") else len(data_set)
+    return tf.nest.map_structure(np.asarray, tuple(data))
 
 
 def _rows(data, rows):

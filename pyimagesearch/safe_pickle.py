@@ -1,77 +1,106 @@
-"""Read a pickle from a stranger: plain containers and numbers, and nothing else.
+"""Read a history, also from a stranger: plain containers and numbers, and nothing else.
 
 A pickle is a program for a small stack machine, and one of its instructions calls any
-function of any module. The usual remedy, an Unpickler whose `find_class` says no, shuts
-that door but leaves others open: a few bytes can make it fill the memory (a memo index
-of two billion) or run for years (a dict key of tuples that share tuples). This machine
-knows only the instructions that a history needs. `pickletools` decodes them.
+function of any module. The standard library's recipe against that, an Unpickler whose
+`find_class` says no, leaves doors open: a few bytes can make it fill the memory (a memo
+index of two billion) or run for years (a dict key of tuples that share tuples). So one
+look at the instructions comes first.
 """
 
+import io
+import math
+import os
+import pickle
 import pickletools
-import struct
+import re
 
-# Instructions whose decoded argument is the value itself: numbers, texts (the last three
-# are those of Python 2) and bytes.
-VALUES = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"}
-VALUES |= {"FLOAT", "BINFLOAT"}
-VALUES |= {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
-VALUES |= {"STRING", "BINSTRING", "SHORT_BINSTRING"}
-VALUES |= {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8"}
-CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-NEW = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
-TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-# What `struct` calls NumPy's number types.
-FORMATS = {"f2": "e", "f4": "f", "f8": "d"}
-FORMATS |= {"i1": "b", "i2": "h", "i4": "i", "i8": "q"}
-FORMATS |= {"u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
-MARK = object()
+import numpy as np
+
+from pyimagesearch.cli import UserError, command, warn
+
+# Bytes: room for some 25,000 epochs of four metrics. What is larger is no history.
+LARGEST = 1_000_000
+# What `--reasons` adds to a history, and the third panel is drawn from.
+REASONS = ("loss_at_end", "val_loss_regularized")
+# Instructions that no history needs: for other objects, for sets, buffers and the like.
+UNNEEDED = re.compile("PERSID|^INST|OBJ|EXT|SET$|ADDITEMS|BYTEARRAY|BUFFER|POP|DUP")
 
 
 class ForeignObject(ValueError):
-    """The pickle holds, or calls, something that is not a plain container or number."""
+    """The pickle asks for something that a history does not hold."""
+
+    def __init__(self, what):
+        super().__init__(f"no plain history, and was not opened: it asks for {what}")
 
 
 class NumPyType:
-    """Stands in for `numpy.dtype`: the type of a NumPy scalar."""
+    """Stands in for `numpy.dtype`: the type of a number."""
+
+    order = "<"
 
     def __init__(self, name, align=False, copy=True):
-        if _expect(str, name) not in FORMATS:
+        if not re.fullmatch("[fiu][1248]", name):
             raise ForeignObject(f"NumPy values of the type {name:.80}")
-        self.format = "<" + FORMATS[name]
+        self.name = name
 
-    def set_state(self, version, byte_order, *rest):
-        self.format = (">" if byte_order == ">" else "<") + self.format[-1]
+    def __setstate__(self, state):
+        self.order = ">" if state[1] == ">" else "<"
 
 
 def _numpy_scalar(number_type, content):
     """Stands in for NumPy's `scalar`: decode the bytes of one number."""
-    number_format = _expect(NumPyType, number_type).format
     # Python 2 wrote bytes as what is read as a text here.
-    content = _encode(content) if isinstance(content, str) else content
-    return struct.unpack(number_format, _expect(bytes, content))[0]
+    content = content.encode("latin1") if isinstance(content, str) else content
+    return np.frombuffer(content, number_type.order + number_type.name).item()
 
 
 def _encode(text, encoding="latin1"):
-    """Stands in for `_codecs.encode`: protocols 0 to 2 write bytes as Latin-1 text.
-
-    No number has more than 8 bytes. Longer texts are refused, since a small file could
-    ask for many copies of a large one.
-    """
-    if len(_expect(str, text)) > 8:
+    """Stands in for `_codecs.encode`: protocols 0 to 2 write bytes as Latin-1 text."""
+    if len(text) > 8:  # Of a long text, a small file could ask for many copies.
         raise ForeignObject("more bytes than a number has")
     return text.encode("latin1")
 
 
-STAND_INS = {
-    "numpy.dtype": NumPyType,
-    "numpy.core.multiarray.scalar": _numpy_scalar,
-    "numpy._core.multiarray.scalar": _numpy_scalar,
-    "_codecs.encode": _encode,
-}
+STAND_INS = {"numpy.dtype": NumPyType, "_codecs.encode": _encode}
+STAND_INS["numpy.core.multiarray.scalar"] = _numpy_scalar
+STAND_INS["numpy._core.multiarray.scalar"] = _numpy_scalar  # from NumPy 2 on
+
+
+class _Unpickler(pickle.Unpickler):
+    """The standard library's recipe: it finds the stand-ins, and refuses the rest."""
+
+    def find_class(self, module, name):
+        if (full_name := f"{module:.80}.{name:.80}") not in STAND_INS:
+            raise ForeignObject(full_name)
+        return STAND_INS[full_name]
+
+
+def _check(content):
+    """Raise ForeignObject for instructions that could take forever, or fill the memory.
+
+    A tuple may only be the arguments of a stand-in. Fetched from the memo, or left on the
+    stack, it could become part of others that share it, until their hash takes years.
+    """
+    memo, tuples, last = set(), set(), ""
+    for instruction, argument, _ in pickletools.genops(content):
+        name = instruction.name
+        if "PUT" in name or name == "MEMOIZE":
+            index = len(memo) if name == "MEMOIZE" else argument
+            memo.add(index)
+            if "TUPLE" in last:
+                tuples.add(index)
+            refused = index > len(content)
+        else:
+            loose = "TUPLE" in last and name not in ("REDUCE", "BUILD")
+            fetched = "GET" in name and argument in tuples
+            refused = loose or fetched or UNNEEDED.search(name)
+            last = name
+        if refused:
+            raise ForeignObject(f"more than lists of numbers: {name}")
 
 
 def loads(content):
-    """Return the object in a pickle of dicts, lists, tuples, texts and numbers.
+    """Return the object in a pickle of dicts, lists, texts and numbers.
 
     Parameters
     ----------
@@ -79,99 +108,85 @@ def loads(content):
         The pickle, of any protocol from 0 to 5. It may hold NumPy scalars (float16 to
         float64 and integers), which become Python numbers.
 
-    Returns
-    -------
-    object
-        A fresh object. Dict keys are texts.
-
     Raises
     ------
     ForeignObject
         If the pickle asks for anything else; the message names it. It was not imported.
-    ValueError
-        If the pickle is cut off or otherwise malformed.
+    Exception
+        Of some kind, if the pickle is cut off or otherwise malformed.
+    """
+    _check(content)
+    return _Unpickler(io.BytesIO(content), encoding="latin1").load()
+
+
+def load_history(path, metric="loss"):
+    """Read a training history, also from a file that is not to be trusted.
+
+    Parameters
+    ----------
+    path : str
+        A pickle of a history.
+    metric : str
+        A metric that must be in it, together with its twin on the validation data.
+
+    Returns
+    -------
+    dict of str to list of float
+        The metric and its `val_` twin; with the loss also the two curves of `--reasons`,
+        if the history has both. All are of equal length, one number per epoch. NaN stands
+        for a number that is not finite; where there are some, a line on stderr says so.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or does not hold that.
     """
     try:
-        return _run(content)
-    except ForeignObject:
-        raise
+        with open(path, "rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ForeignObject("more than a megabyte")
+        history = loads(content)
+    except FileNotFoundError as error:
+        advice = command("fashion_mnist.py")
+        if os.path.exists(f"{path}.part"):  # what an unfinished run has left
+            advice = command("plot_shift.py", "--input", f"{path}.part")
+        raise UserError(f"{path} does not exist; try: {advice}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except ForeignObject as error:
+        raise UserError(f"{path} is {error}") from error
+    # Whatever goes wrong in a stranger's program is the fault of that program.
     except Exception as error:
-        # Whatever goes wrong in a stranger's program is the fault of that program.
-        raise ValueError("not a pickle, or a cut-off or damaged one") from error
+        raise UserError(f"{path} is not a pickle, or cut-off or damaged") from error
 
-
-def _run(content):
-    """Execute the instructions of a pickle."""
-    stack, memo = [], {}
-
-    def pop_to_mark():
-        items = []
-        while (item := stack.pop()) is not MARK:
-            items.append(item)
-        return items[::-1]
-
-    for instruction, argument, _ in pickletools.genops(content):
-        name = instruction.name
-        if name in VALUES:
-            stack.append(argument)
-        elif name in CONSTANTS:
-            stack.append(CONSTANTS[name])
-        elif name in NEW:
-            stack.append(NEW[name]())
-        elif name == "MARK":
-            stack.append(MARK)
-        elif name in TUPLES:
-            stack[-TUPLES[name] :] = [tuple(stack[-TUPLES[name] :])]
-        elif name == "TUPLE":
-            stack.append(tuple(pop_to_mark()))
-        elif name == "LIST":
-            stack.append(pop_to_mark())
-        elif name in ("APPEND", "APPENDS"):
-            items = [stack.pop()] if name == "APPEND" else pop_to_mark()
-            _expect(list, stack[-1]).extend(items)
-        elif name in ("SETITEM", "SETITEMS", "DICT"):
-            items = [stack.pop(-2), stack.pop()] if name == "SETITEM" else pop_to_mark()
-            if name == "DICT":
-                stack.append({})
-            keys = [_expect(str, key) for key in items[::2]]
-            _expect(dict, stack[-1]).update(zip(keys, items[1::2], strict=True))
-        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            memo[argument] = stack[-1]
-        elif name == "MEMOIZE":
-            memo[len(memo)] = stack[-1]
-        elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(memo[argument])
-        elif name in ("GLOBAL", "INST"):
-            stack.append(_stand_in(*argument.split(" ", 1)))
-        elif name == "STACK_GLOBAL":
-            function, module = stack.pop(), stack.pop()
-            stack.append(_stand_in(module, function))
-        elif name == "REDUCE":
-            arguments, function = stack.pop(), stack.pop()
-            if function not in STAND_INS.values():
-                raise ValueError("a call of what is not a function")
-            stack.append(function(*_expect(tuple, arguments)))
-        elif name == "BUILD":
-            state = _expect(tuple, stack.pop())
-            _expect(NumPyType, stack[-1]).set_state(*state)
-        elif name == "STOP":
-            if len(stack) != 1 or stack[0] is MARK:
-                raise ValueError("more or less than one object")
-            return stack[0]
-        elif name not in ("PROTO", "FRAME"):
-            raise ForeignObject(f"the pickle instruction {name}")
-
-
-def _expect(kind, value):
-    """Return the value if it is of that kind, as the instruction at hand requires."""
-    if not isinstance(value, kind):
-        raise TypeError(f"not a {kind.__name__}")
-    return value
-
-
-def _stand_in(module, name):
-    """Return what stands in for a function or class that the pickle names."""
-    name = f"{_expect(str, module):.80}.{_expect(str, name):.80}"
-    if name not in STAND_INS:
-        raise ForeignObject(name)
-    return STAND_INS[name]
+    if not isinstance(history, dict):
+        raise UserError(f"{path} holds no dict of lists, and so no training history")
+    names = [metric, f"val_{metric}"]
+    measured = [name for name in REASONS if metric == "loss" and name in history]
+    if len(measured) == 2:
+        names += measured
+    elif measured:
+        warn(f"{measured[0]} is not drawn: it takes both of {', '.join(REASONS)}")
+    curves = {}
+    for name in names:
+        values = history.get(name)
+        if not isinstance(values, list) or not {*map(type, values)} <= {int, float}:
+            there = ", ".join(map(str, history)) or "nothing"
+            raise UserError(f"{path} has no numbers of {name}, but has {there:.200}")
+        epochs = len(curves.get(metric, values))
+        if len(values) != epochs:
+            raise UserError(
+                f"{path} has {epochs} epochs of {metric}, but {len(values)} of {name}: "
+                "which belong together is not known, unless validation_freq is 1"
+            )
+        # Infinity, and an int too large for a float, are drawn like NaN: as a gap.
+        # Matplotlib needs some room above the largest number.
+        curve = [float(value) if abs(value) < 1e300 else math.nan for value in values]
+        missing = sum(map(math.isnan, curve))
+        if missing == epochs:
+            raise UserError(f"{path}: {name} is never finite: try a lower --lr")
+        if missing:
+            warn(f"{name} is not finite in {missing} of {epochs} epochs, left out")
+        curves[name] = curve
+    return curves

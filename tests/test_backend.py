@@ -20,18 +20,35 @@ class config:
     def list_logical_devices():
         os.write(2, b"E0000 cuda_platform.cc:52] failed call to cuInit: INTERNAL\\n")
 """
+DIES = """
+import os
+os.write(2, b"compiled to use AVX instructions, but these aren't available\\n")
+os.abort()
+"""
+
+
+def start(folder, tensorflow):
+    (folder / "keras.py").write_text(KERAS)
+    (folder / "tensorflow.py").write_text(tensorflow)
+    return subprocess.run(
+        [sys.executable, "-c", "import pyimagesearch.backend"],
+        env=environment(PYTHONPATH=f"{folder}{os.pathsep}{ROOT}"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_drops_chatter_and_passes_warnings_on(tmp_path):
-    (tmp_path / "keras.py").write_text(KERAS)
-    (tmp_path / "tensorflow.py").write_text(TENSORFLOW)
-    process = subprocess.run(
-        [sys.executable, "-c", "from pyimagesearch.backend import keras; keras.utils"],
-        env=environment(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}"),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    process = start(tmp_path, TENSORFLOW)
     warnings = ["W0000 something.cc:1] this machine is on fire"]
     assert process.stderr.splitlines() == [*warnings, "a warning of Python's own"]
     assert process.stdout == "no bars\n"
+    assert process.returncode == 0
+
+
+def test_passes_on_what_tensorflow_says_when_it_dies(tmp_path):
+    process = start(tmp_path, DIES)
+    assert process.returncode != 0
+    assert "AVX instructions, but these aren't available" in process.stderr
+    assert "oneDNN" not in process.stderr

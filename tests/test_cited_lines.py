@@ -19,16 +19,16 @@ def held(script, first, last):
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ((2, 8), ["import MiniVGGNet", "import callbacks, datasets", "HistoryFile"]),
+        ((2, 8), ["import MiniVGGNet", "datasets, history", "classification_report"]),
         ((11, 14), ["ArgumentParser(", '"-i", "--history"']),
         ((15, 24), ["EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size"]),
-        ((25, 34), ["datasets.load(", "reshape(", 'astype("float32") / 255']),
+        ((25, 34), ["datasets.load(", "trainX[..., None]", 'astype("float32") / 255']),
         ((37, 38), ["trainY = keras.utils.to_cat", "testY = keras.utils.to_cat"]),
         ((41, 42), ['"top", "trouser"', '"ankle boot"']),
         ((46, 49), ["SGD(", "MiniVGGNet.build(", "model.compile("]),
         ((53, 55), ["H = model.fit("]),
         ((59, 62), ["model.predict(", "classification_report("]),
-        ((66, 68), ["history_file.save(H.history)", "history_file.complete()"]),
+        ((66, 68), ["save_history.complete(H.history)"]),
     ],
 )
 def test_fashion_mnist(lines, words):
@@ -39,9 +39,9 @@ def test_fashion_mnist(lines, words):
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ((2, 5), ["matplotlib", "numpy", "argparse", "history"]),
+        ((2, 5), ["matplotlib", "numpy", "argparse", "safe_pickle"]),
         ((8, 11), ["ArgumentParser(", '"-i", "--input"']),
-        ((14, 14), ["history.load_history(args.input"]),
+        ((14, 14), ["safe_pickle.load_history(args.input"]),
         ((18, 18), ["epochs = np.arange("]),
         ((19, 20), ["plt.subplots(2, 1"]),
         ((21, 29), ["top.plot(epochs, training", "top.plot(epochs, validation"]),

@@ -1,11 +1,12 @@
-"""The terms of the gap, against sums done by hand, and what is said of them."""
+"""The gap and its terms, against sums done by hand, and what is said of them."""
 
+import math
 import re
 
 import numpy as np
 import pytest
 
-from pyimagesearch.gap import TERMS, conclusion, split, table
+from pyimagesearch.gap import TERMS, closer, conclusion, mean_distances, split, table
 
 # Two epochs with round numbers.
 HISTORY = {
@@ -62,44 +63,45 @@ def test_long_runs_have_a_short_table_of_straight_columns(epochs, shown):
 @pytest.mark.parametrize(
     ("loss", "terms", "says"),
     [
-        # One main cause, others that matter, and one that is too small to matter.
+        # One main cause, another that matters, one that works against them; and two that
+        # are too small to matter.
         (
             1,
             (0.3, 0.1, -0.1),
             (
-                "the validation loss is the lower one, by 0.3, mainly because of timing "
-                "(+0.3), then regularization (+0.1); the other way: data (-0.1)."
+                "the validation loss is the lower one, by 0.3: timing +0.3, regularization "
+                "+0.1, data -0.1. Main cause: timing."
             ),
         ),
         (
             0.2,
             (-0.006, 0.06, 0.0),
             (
-                "the validation loss is the lower one, by 0.054, mainly because of "
-                "regularization (+0.06)."
+                "the validation loss is the lower one, by 0.054: regularization +0.06. "
+                "Main cause: regularization."
             ),
         ),
-        # Two that are alike: neither is the main one.
+        # Two that are alike are named together.
         (
             1,
             (0.101, 0.1, 0.0),
             (
-                "the validation loss is the lower one, by 0.201, because of timing (+0.101) "
-                "and regularization (+0.1)."
+                "the validation loss is the lower one, by 0.201: timing +0.101, "
+                "regularization +0.1. Main cause: timing and regularization."
             ),
         ),
         # A validation loss far above the training loss, and a huge one.
         (
             0.1,
             (0.0, 0.1, -1.0),
-            "the training loss is the lower one, by 0.9, mainly because of data (-1).",
+            "the training loss is the lower one, by 0.9: data -1. Main cause: data.",
         ),
         (
             9e4,
             (-1e5, 0, 0),
             (
-                "the training loss is the lower one, by 1e+05, mainly because of timing "
-                "(-1e+05)."
+                "the training loss is the lower one, by 1e+05: timing -1e+05. "
+                "Main cause: timing."
             ),
         ),
         # Terms that cancel out, nearly and exactly.
@@ -107,18 +109,11 @@ def test_long_runs_have_a_short_table_of_straight_columns(epochs, shown):
             1,
             (0.0, 0.2, -0.21),
             (
-                "the training loss is the lower one, by 0.01: data (-0.21) and "
-                "regularization (+0.2) nearly cancel out."
+                "the training loss is the lower one, by 0.01: data -0.21, regularization "
+                "+0.2. Main cause: data."
             ),
         ),
-        (
-            1,
-            (0.25, 0, -0.25),
-            (
-                "the two losses are equal: timing (+0.25) and data (-0.25) nearly cancel "
-                "out."
-            ),
-        ),
+        (1, (0.25, 0, -0.25), "the two losses are equal: timing +0.25, data -0.25."),
         # Nothing to name: a loss that is stuck, and one of 0.
         (
             2.303,
@@ -146,7 +141,7 @@ def test_only_the_first_and_the_last_epoch_that_have_all_numbers_count():
     nothing = (np.nan, 0, 0, 0)
     says = conclusion(history(nothing, (1, 0.5, 0, 0), (1, 0, 9, 0), (1, 0, 0, -0.5)))
     assert re.findall("In epoch [0-9]", says) == ["In epoch 1", "In epoch 3"]
-    assert "timing (+0.5)" in says and "data (-0.5)" in says
+    assert "timing +0.5" in says and "data -0.5" in says
     assert "regularization" not in says
     assert conclusion(history(nothing)).startswith("No epoch has all")
 
@@ -196,35 +191,66 @@ def test_an_easier_set_needs_enough_images():
 
 def test_what_is_said_of_any_numbers_follows_from_them():
     random = np.random.default_rng(0)
-    seen = set()
+    causes_seen = set()
     for _ in range(3000):
-        scale = 10 ** random.uniform(-4, 2, size=3)
-        terms = random.normal(size=3) * scale
-        sizes = dict(zip(TERMS, terms))
-        gap = terms.sum()
+        terms = random.normal(size=3) * 10 ** random.uniform(-4, 2, size=3)
+        sizes, gap = dict(zip(TERMS, terms)), terms.sum()
         says = conclusion(history((random.choice([0.1, 1, 100]), *terms)))
         lower = "validation" if gap > 0 else "training"
         assert f"the {lower} loss is the lower one, by {abs(gap):.3g}" in says
-        numbers = re.findall(r"(\w+) \(([^)]*)\)", says)
-        for name, number in numbers:
+        named = dict(re.findall(r"(\w+) ([+-][0-9.e+-]*[0-9])", says))
+        for name, number in named.items():
             assert number == f"{sizes[name]:+.3g}"
-        before, *after = says.split("; the other way: ")
-        toward = [name for name, size in sizes.items() if size * gap > 0]
-        if after:
-            assert not any(name in after[0] for name in toward)
-        if "because" in says:
-            assert all(name in toward for name, _ in re.findall(r"(\w+) \((.)", before))
-        if main := re.search(r"mainly because of (\w+)", says):
-            rivals = [abs(sizes[name]) for name in toward if name != main[1]]
-            assert abs(sizes[main[1]]) >= 1.5 * max(rivals, default=0)
-        elif alike := re.search(r"because of (\w+) \S+ and (\w+)", says):
-            one, other = (abs(sizes[name]) for name in alike.groups())
-            assert one < 1.5 * other
-        if "cancel out" in says:
-            assert abs(gap) < 0.15 * max(abs(terms))
-        seen |= {
-            word
-            for word in ("mainly", " and ", "then", "other way", "cancel", "no term")
-            if word in says
-        }
-    assert len(seen) == 6
+        main = re.search(r"Main cause: (.*)\.$", says)
+        causes = main[1].split(" and ") if main else []
+        causes_seen.add(len(causes))
+        assert set(causes) <= set(named)
+        toward = {name: abs(size) for name, size in sizes.items() if size * gap > 0}
+        largest = max(toward.values())
+        if causes:
+            assert causes == sorted(causes, key=lambda name: -toward[name])
+            for name, size in toward.items():
+                assert (name in causes) == (size > largest / 1.5)
+        else:
+            assert max(abs(terms)) < 0.1 * 100 and "to name a cause" in says
+    assert causes_seen == {0, 1, 2, 3}
+
+
+def test_distances_by_hand():
+    training, validation = [1.0, 0.5, 0.4], [0.6, 0.5, 0.1]
+    # Epochs 0 and 1 have a next one. Unshifted: |1 - 0.6| and |0.5 - 0.5|.
+    # Shifted: |(1 + 0.5) / 2 - 0.6| and |(0.5 + 0.4) / 2 - 0.5|.
+    unshifted, shifted, epochs = mean_distances(training, validation)
+    assert unshifted == pytest.approx((0.4 + 0.0) / 2)
+    assert shifted == pytest.approx((0.15 + 0.05) / 2)
+    assert epochs == 2
+
+
+def test_a_training_curve_that_only_lags_half_an_epoch_has_no_shifted_distance():
+    # Both curves are the same straight line in time, read half an epoch apart.
+    training = [3 - 0.2 * (epoch - 0.5) for epoch in range(10)]
+    validation = [3 - 0.2 * epoch for epoch in range(10)]
+    unshifted, shifted, _ = mean_distances(training, validation)
+    assert unshifted == pytest.approx(0.1)
+    assert shifted == pytest.approx(0)
+
+
+def test_missing_numbers_leave_out_the_epochs_that_need_them():
+    # Epoch 1 lacks its training loss, which epoch 0 needs as well.
+    _, shifted, epochs = mean_distances([1, math.nan, 4, 2], [9, 9, 2, 9])
+    assert (shifted, epochs) == (1.0, 1)
+
+
+def test_one_epoch_has_no_distance():
+    unshifted, shifted, epochs = mean_distances([1.0], [0.5])
+    assert math.isnan(unshifted) and math.isnan(shifted) and epochs == 0
+    assert "two epochs" in closer([1.0], [0.5])
+
+
+def test_the_shift_is_said_to_bring_the_curves_closer_only_where_it_does():
+    falling, flat = [1.0, 0.6, 0.4], [0.4, 0.4, 0.4]
+    assert "closer: their mean distance is 0.2 unshifted and 0.15 sh" in closer(
+        [0.8, 0.6, 0.6], [0.6, 0.4, 0.6]
+    )
+    assert "no closer" in closer(flat, flat)
+    assert "no closer" in closer(falling, [2.0, 2.0, 2.0])

@@ -58,7 +58,12 @@ def test_without_dropout_the_same_network_with_the_same_first_weights():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "word"), [((3, 28, 1, 10), "3x28"), ((28, 28, 1, 1), "classes")]
+    ("sizes", "word"),
+    [
+        ((3, 28, 1, 10), "3x28x1 pixels"),
+        ((28, 28, 0, 10), "28x28x0 pixels"),
+        ((28, 28, 1, 1), "1 classes"),
+    ],
 )
 def test_impossible_sizes(sizes, word):
     with pytest.raises(ValueError, match=word):

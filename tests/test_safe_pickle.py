@@ -10,6 +10,7 @@ import pytest
 from conftest import assert_one_line_error, run
 
 from pyimagesearch import safe_pickle
+from pyimagesearch.cli import UserError
 
 GOOD = {"loss": [0.5, 0.25], "val_loss": [0.4, 0.3]}
 NUMPY_TYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]
@@ -21,7 +22,7 @@ def test_reads_what_pickle_reads(protocol):
     history = {"loss": shared, "again": shared, "many": [i / 7 for i in range(2000)]}
     history |= {
         "large": [2**31, -(2**70), 255],
-        "nested": ({"a": [None, True, b"\xff"]},),
+        "nested": [{"a": [None, True]}],
     }
     content = pickle.dumps(history, protocol)
     assert safe_pickle.loads(content) == pickle.loads(content)
@@ -62,6 +63,8 @@ def refused(content, *words):
 
 # 60 tuples, each of which holds the one before twice: a hash of it takes 2**60 steps.
 TUPLES = b")q\x00" + b"h\x00h\x00\x86q\x00" * 60
+# The same through the arguments of a call, kept in the memo and fetched from there.
+HIDDEN = b"}cnumpy\ndtype\nU\x02f8I1\nI1\n\x87q\x01Rq\x02h\x01"
 # A text of 200 kB, and 10,000 times the request for a copy of it as bytes.
 TEXT = b"X" + (200_000).to_bytes(4, "little") + b"a" * 200_000 + b"q\x01"
 COPIES = b"](c_codecs\nencode\nq\x02" + TEXT + b"\x85q\x03" + b"h\x02h\x03R" * 10_000
@@ -70,45 +73,47 @@ COPIES = b"](c_codecs\nencode\nq\x02" + TEXT + b"\x85q\x03" + b"h\x02h\x03R" * 1
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        refused(b"", "empty"),
+        refused(b"", "cut-off"),
         refused(pickle.dumps(GOOD)[:-9], "cut-off"),
         refused(bytes(range(256)), "not a pickle"),
         refused(b"c_codecs\nencode\n(I5\ntR.", "not a pickle"),
         refused(b"cnumpy.core.multiarray\nscalar\n(I5\nI5\ntR.", "not a pickle"),
         refused(b"cos\nsystem\n(S'touch ran'\ntR.", "os.system"),
-        refused(b"(S'touch ran'\nios\nsystem\n.", "os.system"),
+        refused(b"(S'touch ran'\nios\nsystem\n.", "numbers: INST"),
         refused(pickle.dumps(Command()), "builtins.print"),
         refused(pickle.dumps(collections.OrderedDict(GOOD)), "collections.OrderedDict"),
-        refused(pickle.dumps(np.zeros(3)), "_reconstruct"),
+        refused(pickle.dumps(np.zeros(3)), "more than lists of numbers"),
         refused(pickle.dumps({"loss": [np.complex64(1)]}), "c8"),
         refused(b"\x8c\x02a\n\x8c\x03\x1b[1\x93.", "a?.?[1"),
         # Instructions that make Python's own Unpickler hang, or fill the memory: a dict
         # key and a NumPy type that take forever to hash; a memo, bytes, a bytearray and
         # a frame of gigabytes; gigabytes of copies.
-        refused(b"}" + TUPLES + b"K\x00s.", "cut-off or damaged"),
-        refused(b"cnumpy\ndtype\n" + TUPLES + b"\x85R.", "cut-off or damaged"),
-        refused(b"]r\xff\xff\xff\x7f.", "holds a list"),
+        refused(b"}" + TUPLES + b"K\x00s.", "more than lists of numbers"),
+        refused(b"cnumpy\ndtype\n" + TUPLES + b"\x85R.", "more than lists of numbers"),
+        refused(HIDDEN + b"K\x00s.", "numbers: BINGET"),
+        refused(b"]r\xff\xff\xff\x7f.", "numbers: LONG_BINPUT"),
         refused(b"B\xff\xff\xff\x7f.", "cut-off"),
         refused(b"\x96" + b"\xff" * 7 + b"\x7f.", "cut-off"),
         refused(b"\x80\x04\x95" + b"\xff" * 8 + b".", "cut-off"),
-        refused(COPIES + b"e.", "more bytes than a number has"),
+        refused(COPIES + b"e.", "numbers: BINGET"),
+        refused(b"c_codecs\nencode\n" + TEXT + b"\x85R.", "more bytes than a number"),
         refused(b"(" * 900_000 + b".", "cut-off"),
-        refused(b"]" * 900_000 + b".", "cut-off"),
-        refused(b"]" * 400_000 + b"a" * 399_999 + b".", "holds a list"),
-        refused(b"0" * 1_000_001, "too large"),
-        refused(pickle.dumps([1, 2]), "holds a list"),
-        refused(pickle.dumps({1: [0.5]}), "cut-off or damaged"),
-        refused(pickle.dumps({}), "no loss", "none"),
-        refused(pickle.dumps({"loss": [1.0]}), "no val_loss"),
-        refused(pickle.dumps({"val_loss": [1.0]}), "no loss"),
+        refused(b"]" * 900_000 + b".", "holds no dict"),
+        refused(b"]" * 400_000 + b"a" * 399_999 + b".", "holds no dict"),
+        refused(b"0" * 1_000_001, "megabyte"),
+        refused(pickle.dumps([1, 2]), "holds no dict"),
+        refused(pickle.dumps({1: [0.5]}), "no numbers of loss, but has 1"),
+        refused(pickle.dumps({}), "no numbers of loss", "nothing"),
+        refused(pickle.dumps({"loss": [1.0]}), "no numbers of val_loss"),
+        refused(pickle.dumps({"val_loss": [1.0]}), "no numbers of loss"),
         refused(pickle.dumps({**GOOD, "loss": [1.0]}), "1 epochs of loss", "2 of val"),
-        refused(pickle.dumps({**GOOD, "loss": []}), "loss is empty"),
-        refused(pickle.dumps({**GOOD, "loss": 0.5}), "is a float, not a list"),
-        refused(pickle.dumps({**GOOD, "loss": [0.5, "0.4"]}), "epoch 1 is a str"),
-        refused(pickle.dumps({**GOOD, "loss": [[0.5], 0.4]}), "epoch 0 is a list"),
-        refused(pickle.dumps({**GOOD, "loss": [math.nan] * 2}), "no epoch", "finite"),
-        refused(pickle.dumps({**GOOD, "loss": [math.inf] * 2}), "no epoch", "finite"),
-        refused(pickle.dumps({**GOOD, "loss": [10**400] * 2}), "no epoch", "finite"),
+        refused(pickle.dumps({**GOOD, "loss": []}), "never finite"),
+        refused(pickle.dumps({**GOOD, "loss": 0.5}), "no numbers of loss"),
+        refused(pickle.dumps({**GOOD, "loss": [0.5, "0.4"]}), "no numbers of loss"),
+        refused(pickle.dumps({**GOOD, "loss": [[0.5], 0.4]}), "no numbers of loss"),
+        refused(pickle.dumps({**GOOD, "loss": [math.nan] * 2}), "never finite"),
+        refused(pickle.dumps({**GOOD, "loss": [math.inf] * 2}), "never finite"),
+        refused(pickle.dumps({**GOOD, "loss": [10**400] * 2}), "never finite"),
     ],
 )
 def test_bad_file_ends_in_one_line(content, words, tmp_path):
@@ -128,3 +133,51 @@ def limit_memory():
 
 
 limit = limit_memory if sys.platform == "linux" else None
+
+
+def test_some_missing_numbers_are_warned_of(tmp_path, capsys):
+    history = {"loss": [0.5, float("inf"), 2], "val_loss": [0.4, 0.3, float("nan")]}
+    (tmp_path / "h.pickle").write_bytes(pickle.dumps(history))
+    curves = safe_pickle.load_history(tmp_path / "h.pickle")
+    assert str(curves) == "{'loss': [0.5, nan, 2.0], 'val_loss': [0.4, 0.3, nan]}"
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 2
+    assert "val_loss is not finite in 1 of 3 epochs" in warnings[1]
+
+
+def test_validation_after_some_epochs_only_is_explained(tmp_path):
+    history = {"loss": [0.5, 0.4, 0.3], "val_loss": [0.4]}
+    (tmp_path / "h.pickle").write_bytes(pickle.dumps(history))
+    with pytest.raises(UserError, match="1 of val_loss.* validation_freq is 1"):
+        safe_pickle.load_history(tmp_path / "h.pickle")
+
+
+def test_what_reasons_adds_is_read_with_the_loss_and_checked_like_it(tmp_path, capsys):
+    path = tmp_path / "h.pickle"
+
+    def load(metric="loss", **reasons):
+        history = {**GOOD, "accuracy": [0.5, 0.6], "val_accuracy": [0.5, 0.6]}
+        path.write_bytes(pickle.dumps({**history, **reasons}))
+        return safe_pickle.load_history(path, metric)
+
+    ends, nan = {"loss_at_end": [0.3, 0.2]}, float("nan")
+    both = {**ends, "val_loss_regularized": [0.4, nan]}
+    assert list(load(**both)) == ["loss", "val_loss", *both]
+    assert "val_loss_regularized is not finite in 1 of 2" in capsys.readouterr().err
+    assert list(load()) == ["loss", "val_loss"]
+    assert list(load("accuracy", **both)) == ["accuracy", "val_accuracy"]
+    assert capsys.readouterr().err == ""
+    # Alone, it is no reason to refuse two good curves.
+    assert list(load(**ends)) == ["loss", "val_loss"]
+    assert "warning: loss_at_end is not drawn" in capsys.readouterr().err
+    for bad, reason in (
+        (
+            {**ends, "val_loss_regularized": [0.4]},
+            "2 epochs of loss, but 1 of val_loss_r",
+        ),
+        ({**both, "loss_at_end": [nan, nan]}, "loss_at_end is never finite"),
+        ({**both, "loss_at_end": 0.3}, "no numbers of loss_at_end"),
+        ({**both, "loss_at_end": [0.3, "0.2"]}, "no numbers of loss_at_end"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            load(**bad)
