@@ -13,9 +13,8 @@ import sys
 from pyimagesearch import cli
 
 CHATTER = (
-    r"oneDNN custom|find cuda drivers|call to cuInit|TF-TRT Warning: Could not find"
-    r"|register cu\w+ factory|computation placer already|available CPU instructions"
-    r"|To enable the following|All log messages before absl"
+    r"oneDNN custom|find cuda drivers|call to cuInit|find TensorRT|register cu\w+ factory"
+    r"|computation placer already|available CPU|following instructions|messages before absl"
 )
 # A program of its own: what TensorFlow says when it dies while it starts is passed on.
 FILTER = "import re, sys; sys.stderr.writelines("

@@ -9,7 +9,6 @@ import math
 import os
 import pickle
 import sys
-import time
 
 from pyimagesearch.backend import keras
 from pyimagesearch.cli import UserError, command, rehearse
@@ -41,10 +40,6 @@ class SaveHistory(keras.callbacks.Callback):
         for name in (self.path, self.part, self.new):
             rehearse(name, "--history")
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """Start the clock."""
-        self.start = time.perf_counter()
-
     def on_epoch_end(self, epoch, logs):
         """Save and print the numbers of the epoch; stop if one of them is not finite."""
         for name, value in logs.items():
@@ -56,9 +51,8 @@ class SaveHistory(keras.callbacks.Callback):
             raise UserError(f"{problem}; {self.summary()}")
         if not sys.stdout.isatty():
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
-            seconds = time.perf_counter() - self.start
             epochs = self.params["epochs"]
-            print(f"epoch {epoch + 1}/{epochs}: {numbers}, {seconds:.0f} s")
+            print(f"epoch {epoch + 1}/{epochs}: {numbers}")
 
     def complete(self, history):
         """Save the whole history in `PATH`, in place of `PATH.part`.

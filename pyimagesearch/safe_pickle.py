@@ -39,8 +39,6 @@ class NumPyType:
     order = "<"
 
     def __init__(self, name, align=False, copy=True):
-        if not re.fullmatch("[fiu][1248]", name):
-            raise ForeignObject(f"NumPy values of the type {name:.80}")
         self.name = name
 
     def __setstate__(self, state):
