@@ -40,6 +40,7 @@ for panel in (top, bottom):
     panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     plt.setp(panel.get_lines(), markevery=1 + len(epochs) // 50)
     panel.legend()
+figure.subplots_adjust(0.09, 0.08, 0.98, 0.95, hspace=0.36)
 
 print(f"[INFO] {gap.closer(training, validation)}")
 
