@@ -11,7 +11,7 @@ from sklearn.metrics import classification_report
 ap = argparse.ArgumentParser(description="Train MiniVGGNet, and save its history.")
 ap.add_argument("-i", "--history", default="training.pickle", help="where to save it")
 ap.add_argument("--dataset", choices=datasets.NAMES, help="default first available")
-ap.add_argument("--no-dropout", action="store_true", help="train harder")
+ap.add_argument("--no-dropout", action="store_true", help="leave dropout out")
 ap.add_argument("--epochs", type=cli.number(int, 1), default=25, help="default 25")
 ap.add_argument("--batch-size", type=cli.number(int, 1), default=32, help="default 32")
 ap.add_argument("--lr", type=cli.number(float, 1e-9), default=0.01, help="default 0.01")
@@ -50,7 +50,7 @@ model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy
 callbacks = [save_history]
 if args.reasons:
     callbacks.insert(0, reasons.MeasureReasons((trainX, trainY), (testX, testY), BS))
-H = model.fit(  # not on trainX, trainY: fit would repeat their batches after a seed
+H = model.fit(  # not trainX, trainY: after a seed, each epoch had the same batches
     train, validation_data=test, epochs=EPOCHS, shuffle=False, callbacks=callbacks
 )
 # Precision and recall of each class, on the test set.

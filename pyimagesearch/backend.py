@@ -3,7 +3,7 @@
 On a machine without a GPU, TensorFlow reports on stderr that it found none, and which
 processor instructions it uses. Those lines are dropped. Where stdout is not a terminal,
 Keras's progress bars are switched off: they draw with control characters, which a file
-would keep.
+would keep. Ctrl-C during the start ends the script in one line.
 """
 
 import os
@@ -17,8 +17,10 @@ CHATTER = (
     r"|computation placer already|available CPU|following instructions|messages before absl"
 )
 # A program of its own: what TensorFlow says when it dies while it starts is passed on.
-FILTER = "import re, sys; sys.stderr.writelines("
-FILTER += "line for line in sys.stdin if not re.search(sys.argv[1], line))"
+FILTER = (
+    "import re, sys; sys.stderr.buffer.writelines(line for line in sys.stdin.buffer"
+)
+FILTER += " if not re.search(sys.argv[1].encode(), line))"
 
 cli.begin()
 os.environ["KERAS_BACKEND"] = "tensorflow"

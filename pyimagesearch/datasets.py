@@ -55,8 +55,8 @@ def load(dataset=None):
         damaged = [path for path in files if _is_damaged(path)]
         if damaged or len(files) == 4:
             bad = damaged[0] if damaged else folder
-            reason = f"{bad} is damaged: delete it, and the next run downloads it again"
-            raise UserError(reason) from error
+            advice = "delete it, and the next run downloads it again"
+            raise UserError(f"{bad} is damaged ({error}): {advice}") from error
         # What Keras makes of it names the URL; what it was made from is shorter.
         reason = getattr(error.__context__, "reason", error)
     problem = f"Fashion MNIST is not in {folder} and cannot be downloaded ({reason})"
@@ -68,7 +68,7 @@ def load(dataset=None):
 
 
 def _cache():
-    """Return the folder in which Keras, which is imported, keeps Fashion MNIST."""
+    """Return the folder in which Keras keeps Fashion MNIST, once it has been imported."""
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     if not os.access(home, os.W_OK):  # as `keras.utils.get_file` does
         home = Path("/tmp/.keras")
@@ -141,7 +141,8 @@ def deal(images, labels, batch_size, seed=None):
         The last batch may be smaller.
     seed : int, optional
         With a seed, each reading, that is each epoch, deals the images into new batches:
-        in every run the same ones, for one seed. Without, their order stays.
+        in every run the same ones, for one seed here and in `set_random_seed`. Without,
+        their order stays.
 
     Returns
     -------

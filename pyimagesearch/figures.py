@@ -15,8 +15,8 @@ def choose_backend(output, source):
     Parameters
     ----------
     output : str or None
-        The file that the figure is to go to, if the user named one. No screen is needed
-        then, and otherwise only if there is one.
+        The file that the figure is to go to, if the user named one. None stands for a
+        window or, where there is no screen, a file.
     source : str
         The file that the figure is drawn from.
 

@@ -1,4 +1,4 @@
-"""The training history, saved after every epoch: no finished epoch is lost.
+"""The training history, saved after every epoch: a run that is cut off loses none.
 
 A history is a dict of metric name to list of floats, one per epoch, as Keras's `History`
 keeps it. The file is a pickle that a bare `pickle.load` reads.
@@ -17,8 +17,9 @@ from pyimagesearch.cli import UserError, command, rehearse
 class SaveHistory(keras.callbacks.Callback):
     """Keep the finished epochs in `PATH.part`, and in the end the whole history in `PATH`.
 
-    What an earlier run left in `PATH` stays there until this run is complete. Where no
-    terminal shows a progress bar, each epoch is printed in a line.
+    What an earlier run left in `PATH` stays there until this run is complete; an earlier
+    `PATH.part` is replaced after the first epoch. Where no terminal shows a progress bar,
+    each epoch is printed in a line.
 
     Parameters
     ----------
@@ -69,7 +70,8 @@ class SaveHistory(keras.callbacks.Callback):
         """
         self._write(self.path, history)
         self.saved = self.path
-        os.remove(self.part)
+        with contextlib.suppress(OSError):
+            os.remove(self.part)
 
     def summary(self):
         """Return how many epochs are saved, and the command that draws them."""

@@ -21,8 +21,8 @@ measured, which images it is measured on, or whether regularization is on. `loss
 - The split has an order: regularization is measured on the validation images. Measured
   on the training images it would add up as well, with other numbers.
 
-This module needs nothing else of this package: it works in any training with Keras on
-TensorFlow.
+This module needs nothing else of this package, only Keras on TensorFlow. It is for `fit`
+with the usual training step and whole passes over the data.
 """
 
 import inspect
@@ -42,8 +42,8 @@ class MeasureReasons(keras.callbacks.Callback):
     """Add `loss_at_end` and `val_loss_regularized` to what each epoch reports.
 
     Both are taken at the weights that the epoch ended with, and in training mode: with
-    dropout, and with the statistics of each batch in batch normalization. Both draw the
-    same dropout masks, other ones in every batch and every epoch. Penalties such as L2
+    dropout, and with the statistics of each batch in batch normalization. Both draw their
+    dropout masks from the same seeds, other ones in every batch and epoch. Penalties such as L2
     are in them, as they are in `loss` and `val_loss`, and so make no part of the gap.
 
     Put this callback first in the list that `fit` gets, so that the others see its two
@@ -69,7 +69,7 @@ class MeasureReasons(keras.callbacks.Callback):
     Raises
     ------
     ValueError
-        From the start, if data are none of these, or a data set is endless. From `fit`, before the first epoch, if arrays in batches of
+        From the start, if data are none of these, or known to be endless. From `fit`, before the first epoch, if arrays in batches of
         `batch_size` do not make the number of batches that `fit` counts; and after the
         first epoch that lacks a validation loss, since Keras tells a callback no sooner.
 
@@ -135,7 +135,7 @@ class MeasureReasons(keras.callbacks.Callback):
         elif isinstance(data, tf.data.Dataset):
             yield from data
         else:
-            # Both passes of an epoch deal alike, and draw from nobody's generator.
+            # From a generator of our own: that of the training is not touched.
             order = np.random.default_rng(epoch).permutation(_length(data))
             step = self.batch_size * max(1, IMAGES // self.batch_size)
             for start in range(0, len(order), step):

@@ -3,8 +3,8 @@
 A pickle is a program for a small stack machine, and one of its instructions calls any
 function of any module. The standard library's recipe against that, an Unpickler whose
 `find_class` says no, leaves doors open: a few bytes can make it fill the memory (a memo
-index of two billion) or run for years (a dict key of tuples that share tuples). So one
-look at the instructions comes first.
+index of two billion) or run for years (dict keys of tuples that share tuples, or of huge
+numbers with one hash). So one look at the instructions comes first.
 """
 
 import io
@@ -59,6 +59,8 @@ def _encode(text, encoding="latin1"):
     return text.encode("latin1")
 
 
+# Or BUILD could change the functions.
+_numpy_scalar.__setstate__ = _encode.__setstate__ = None
 STAND_INS = {"numpy.dtype": NumPyType, "_codecs.encode": _encode}
 STAND_INS["numpy.core.multiarray.scalar"] = _numpy_scalar
 STAND_INS["numpy._core.multiarray.scalar"] = _numpy_scalar  # from NumPy 2 on
@@ -77,7 +79,8 @@ def _check(content):
     """Raise ForeignObject for instructions that could take forever, or fill the memory.
 
     A tuple may only be the arguments of a stand-in. Fetched from the memo, or left on the
-    stack, it could become part of others that share it, until their hash takes years.
+    stack, it could become part of others that share it, until their hash takes years. Of
+    whole numbers below 2**63, no more than a few have the same hash.
     """
     memo, tuples, last = set(), set(), ""
     for instruction, argument, _ in pickletools.genops(content):
@@ -91,7 +94,8 @@ def _check(content):
         else:
             loose = "TUPLE" in last and name not in ("REDUCE", "BUILD")
             fetched = "GET" in name and argument in tuples
-            refused = loose or fetched or UNNEEDED.search(name)
+            huge = isinstance(argument, int) and abs(argument) >= 2**63
+            refused = loose or fetched or huge or UNNEEDED.search(name)
             last = name
         if refused:
             raise ForeignObject(f"more than lists of numbers: {name}")
@@ -146,7 +150,7 @@ def load_history(path, metric="loss"):
             raise ForeignObject("more than a megabyte")
         history = loads(content)
     except FileNotFoundError as error:
-        advice = command("fashion_mnist.py")
+        advice = command("fashion_mnist.py", "--history", path)
         if os.path.exists(f"{path}.part"):  # what an unfinished run has left
             advice = command("plot_shift.py", "--input", f"{path}.part")
         raise UserError(f"{path} does not exist; try: {advice}") from error

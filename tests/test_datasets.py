@@ -44,7 +44,7 @@ def test_a_damaged_file_is_named(cache, name, dataset):
         whole[:-30] + bytes(3) + whole[-27:],
     ):
         (cache / name).write_bytes(content)
-        with pytest.raises(UserError, match=f"{name} is damaged: delete it"):
+        with pytest.raises(UserError, match=f"{name} is damaged .*: delete it"):
             datasets.load(dataset)
     # Whole, but not what belongs there.
     for content in (
@@ -52,7 +52,7 @@ def test_a_damaged_file_is_named(cache, name, dataset):
         gzip.compress(gzip.decompress(whole)[:-28]),
     ):
         (cache / name).write_bytes(content)
-        with pytest.raises(UserError, match=f"{cache} is damaged: delete it"):
+        with pytest.raises(UserError, match=f"{cache} is damaged .*: delete it"):
             datasets.load(dataset)
 
 
@@ -60,7 +60,7 @@ def test_files_that_do_not_belong_together_are_said_so(cache):
     shutil.copy(
         cache / "t10k-labels-idx1-ubyte.gz", cache / "train-labels-idx1-ubyte.gz"
     )
-    with pytest.raises(UserError, match=f"{cache} is damaged: delete it"):
+    with pytest.raises(UserError, match=f"{cache} is damaged .*: delete it"):
         datasets.load()
 
 

@@ -21,7 +21,7 @@ def test_reads_what_pickle_reads(protocol):
     shared = [0.1, -2, 1e300, math.inf]
     history = {"loss": shared, "again": shared, "many": [i / 7 for i in range(2000)]}
     history |= {
-        "large": [2**31, -(2**70), 255],
+        "large": [2**31, -(2**60), 255],
         "nested": [{"a": [None, True]}],
     }
     content = pickle.dumps(history, protocol)
@@ -65,6 +65,7 @@ def refused(content, *words):
 TUPLES = b")q\x00" + b"h\x00h\x00\x86q\x00" * 60
 # The same through the arguments of a call, kept in the memo and fetched from there.
 HIDDEN = b"}cnumpy\ndtype\nU\x02f8I1\nI1\n\x87q\x01Rq\x02h\x01"
+SAME_HASH = [number * (2**61 - 1) for number in range(1, 60_000)]
 # A text of 200 kB, and 10,000 times the request for a copy of it as bytes.
 TEXT = b"X" + (200_000).to_bytes(4, "little") + b"a" * 200_000 + b"q\x01"
 COPIES = b"](c_codecs\nencode\nq\x02" + TEXT + b"\x85q\x03" + b"h\x02h\x03R" * 10_000
@@ -96,7 +97,7 @@ COPIES = b"](c_codecs\nencode\nq\x02" + TEXT + b"\x85q\x03" + b"h\x02h\x03R" * 1
         refused(b"]r\xff\xff\xff\x7f.", "numbers: LONG_BINPUT"),
         refused(b"B\xff\xff\xff\x7f.", "cut-off"),
         refused(b"\x96" + b"\xff" * 7 + b"\x7f.", "cut-off"),
-        refused(b"\x80\x04\x95" + b"\xff" * 8 + b".", "cut-off"),
+        refused(b"\x80\x04\x95" + b"\xff" * 8 + b".", "numbers: FRAME"),
         refused(COPIES + b"e.", "numbers: BINGET"),
         refused(b"c_codecs\nencode\n" + TEXT + b"\x85R.", "more bytes than a number"),
         refused(b"(" * 900_000 + b".", "cut-off"),
@@ -115,7 +116,13 @@ COPIES = b"](c_codecs\nencode\nq\x02" + TEXT + b"\x85q\x03" + b"h\x02h\x03R" * 1
         refused(pickle.dumps({**GOOD, "loss": [[0.5], 0.4]}), "no numbers of loss"),
         refused(pickle.dumps({**GOOD, "loss": [math.nan] * 2}), "never finite"),
         refused(pickle.dumps({**GOOD, "loss": [math.inf] * 2}), "never finite"),
-        refused(pickle.dumps({**GOOD, "loss": [10**400] * 2}), "never finite"),
+        refused(pickle.dumps({**GOOD, "loss": [10**400] * 2}), "numbers: LONG"),
+        refused(pickle.dumps({10**5000: 1}), "numbers: LONG"),
+        # 60,000 keys with one hash.
+        refused(pickle.dumps(dict.fromkeys(SAME_HASH)), "numbers: LONG"),
+        # BUILD, on a function: with a dict of attributes, and with one for slots.
+        refused(b"c_codecs\nencode\n}U\x01aK\x01sb.", "cut-off or damaged"),
+        refused(b"c_codecs\nencode\nN}U\x0c__defaults__Ns\x86b.", "cut-off or"),
     ],
 )
 def test_bad_file_ends_in_one_line(content, words, tmp_path):
