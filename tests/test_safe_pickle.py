@@ -3,11 +3,12 @@
 import collections
 import math
 import pickle
+import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import assert_one_line_error, run
+from conftest import ROOT, assert_one_line_error, environment, run
 
 from pyimagesearch import safe_pickle
 from pyimagesearch.cli import UserError
@@ -58,81 +59,78 @@ class Command:
 
 
 def refused(content, *words):
-    return pytest.param(content, words, id=" ".join(map(str, words))[:30])
+    return content, words
 
 
 # 60 tuples, each of which holds the one before twice: a hash of it takes 2**60 steps.
 TUPLES = b")q\x00" + b"h\x00h\x00\x86q\x00" * 60
 # The same through the arguments of a call, kept in the memo and fetched from there.
 HIDDEN = b"}cnumpy\ndtype\nU\x02f8I1\nI1\n\x87q\x01Rq\x02h\x01"
-SAME_HASH = [number * (2**61 - 1) for number in range(1, 60_000)]
+SAME_HASH = [pickle.dumps(number * (2**61 - 1), 2)[2:-1] for number in range(1, 60_000)]
 # A text of 200 kB, and 10,000 times the request for a copy of it as bytes.
 TEXT = b"X" + (200_000).to_bytes(4, "little") + b"a" * 200_000 + b"q\x01"
 COPIES = b"](c_codecs\nencode\nq\x02" + TEXT + b"\x85q\x03" + b"h\x02h\x03R" * 10_000
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        refused(b"", "cut-off"),
-        refused(pickle.dumps(GOOD)[:-9], "cut-off"),
-        refused(bytes(range(256)), "not a pickle"),
-        refused(b"c_codecs\nencode\n(I5\ntR.", "not a pickle"),
-        refused(b"cnumpy.core.multiarray\nscalar\n(I5\nI5\ntR.", "not a pickle"),
-        refused(b"cos\nsystem\n(S'touch ran'\ntR.", "os.system"),
-        refused(b"(S'touch ran'\nios\nsystem\n.", "numbers: INST"),
-        refused(pickle.dumps(Command()), "builtins.print"),
-        refused(pickle.dumps(collections.OrderedDict(GOOD)), "collections.OrderedDict"),
-        refused(pickle.dumps(np.zeros(3)), "more than lists of numbers"),
-        refused(
-            pickle.dumps({**GOOD, "loss": [np.complex64(1)]}), "no numbers of loss"
-        ),
-        refused(b"\x8c\x02a\n\x8c\x03\x1b[1\x93.", "a?.?[1"),
-        # Instructions that make Python's own Unpickler hang, or fill the memory: a dict
-        # key and a NumPy type that take forever to hash; a memo, bytes, a bytearray and
-        # a frame of gigabytes; gigabytes of copies.
-        refused(b"}" + TUPLES + b"K\x00s.", "more than lists of numbers"),
-        refused(b"cnumpy\ndtype\n" + TUPLES + b"\x85R.", "more than lists of numbers"),
-        refused(HIDDEN + b"K\x00s.", "numbers: BINGET"),
-        refused(b"]r\xff\xff\xff\x7f.", "numbers: LONG_BINPUT"),
-        refused(b"B\xff\xff\xff\x7f.", "cut-off"),
-        refused(b"\x96" + b"\xff" * 7 + b"\x7f.", "cut-off"),
-        refused(b"\x80\x04\x95" + b"\xff" * 8 + b".", "numbers: FRAME"),
-        refused(COPIES + b"e.", "numbers: BINGET"),
-        refused(b"c_codecs\nencode\n" + TEXT + b"\x85R.", "more bytes than a number"),
-        refused(b"(" * 900_000 + b".", "cut-off"),
-        refused(b"]" * 900_000 + b".", "holds no dict"),
-        refused(b"]" * 400_000 + b"a" * 399_999 + b".", "holds no dict"),
-        refused(b"0" * 1_000_001, "megabyte"),
-        refused(pickle.dumps([1, 2]), "holds no dict"),
-        refused(pickle.dumps({1: [0.5]}), "no numbers of loss, but has 1"),
-        refused(pickle.dumps({}), "no numbers of loss", "nothing"),
-        refused(pickle.dumps({"loss": [1.0]}), "no numbers of val_loss"),
-        refused(pickle.dumps({"val_loss": [1.0]}), "no numbers of loss"),
-        refused(pickle.dumps({**GOOD, "loss": [1.0]}), "1 epochs of loss", "2 of val"),
-        refused(pickle.dumps({**GOOD, "loss": []}), "never finite"),
-        refused(pickle.dumps({**GOOD, "loss": 0.5}), "no numbers of loss"),
-        refused(pickle.dumps({**GOOD, "loss": [0.5, "0.4"]}), "no numbers of loss"),
-        refused(pickle.dumps({**GOOD, "loss": [[0.5], 0.4]}), "no numbers of loss"),
-        refused(pickle.dumps({**GOOD, "loss": [math.nan] * 2}), "never finite"),
-        refused(pickle.dumps({**GOOD, "loss": [math.inf] * 2}), "never finite"),
-        refused(pickle.dumps({**GOOD, "loss": [10**400] * 2}), "numbers: LONG"),
-        refused(pickle.dumps({10**5000: 1}), "numbers: LONG"),
-        # 60,000 keys with one hash.
-        refused(pickle.dumps(dict.fromkeys(SAME_HASH)), "numbers: LONG"),
-        # BUILD, on a function: with a dict of attributes, and with one for slots.
-        refused(b"c_codecs\nencode\n}U\x01aK\x01sb.", "cut-off or damaged"),
-        refused(b"c_codecs\nencode\nN}U\x0c__defaults__Ns\x86b.", "cut-off or"),
-    ],
-)
-def test_bad_file_ends_in_one_line(content, words, tmp_path):
-    (tmp_path / "h.pickle").write_bytes(content)
-    process = run(
-        "plot_shift.py", "-i", "h.pickle", cwd=tmp_path, preexec_fn=limit, timeout=60
-    )
-    assert_one_line_error(process, "h.pickle", *words)
-    assert len(process.stderr) < 1100
-    assert [file.name for file in tmp_path.iterdir()] == ["h.pickle"], "nothing ran"
+BAD = [
+    refused(b"", "cut-off"),
+    refused(pickle.dumps(GOOD)[:-9], "cut-off"),
+    refused(bytes(range(256)), "not a pickle"),
+    refused(b"c_codecs\nencode\n(I5\ntR.", "not a pickle"),
+    refused(b"cnumpy.core.multiarray\nscalar\n(I5\nI5\ntR.", "not a pickle"),
+    refused(b"cos\nsystem\n(S'touch ran'\ntR.", "os.system"),
+    refused(b"(S'touch ran'\nios\nsystem\n.", "numbers: INST"),
+    refused(pickle.dumps(Command()), "builtins.print"),
+    refused(pickle.dumps(collections.OrderedDict(GOOD)), "collections.OrderedDict"),
+    refused(pickle.dumps(np.zeros(3)), "more than lists of numbers"),
+    refused(pickle.dumps({**GOOD, "loss": [np.complex64(1)]}), "no numbers of loss"),
+    # Instructions that make Python's own Unpickler hang, or fill the memory: a dict
+    # key and a NumPy type that take forever to hash; a memo, bytes, a bytearray and
+    # a frame of gigabytes; gigabytes of copies.
+    refused(b"}" + TUPLES + b"K\x00s.", "more than lists of numbers"),
+    refused(b"cnumpy\ndtype\n" + TUPLES + b"\x85R.", "more than lists of numbers"),
+    refused(HIDDEN + b"K\x00s.", "numbers: BINGET"),
+    refused(b"]r\xff\xff\xff\x7f.", "numbers: LONG_BINPUT"),
+    refused(b"B\xff\xff\xff\x7f.", "cut-off"),
+    refused(b"\x96" + b"\xff" * 7 + b"\x7f.", "cut-off"),
+    refused(b"\x80\x04\x95" + b"\xff" * 8 + b".", "numbers: FRAME"),
+    refused(COPIES + b"e.", "numbers: BINGET"),
+    refused(b"c_codecs\nencode\n" + TEXT + b"\x85R.", "more bytes than a number"),
+    refused(b"(" * 900_000 + b".", "cut-off"),
+    refused(b"]" * 900_000 + b".", "holds no dict"),
+    refused(b"]" * 400_000 + b"a" * 399_999 + b".", "holds no dict"),
+    refused(b"0" * 1_000_001, "megabyte"),
+    refused(pickle.dumps([1, 2]), "holds no dict"),
+    refused(pickle.dumps({1: [0.5]}), "no numbers of loss, but has 1"),
+    refused(pickle.dumps({}), "no numbers of loss", "nothing"),
+    refused(pickle.dumps({"loss": [1.0]}), "no numbers of val_loss"),
+    refused(pickle.dumps({"val_loss": [1.0]}), "no numbers of loss"),
+    refused(pickle.dumps({**GOOD, "loss": [1.0]}), "1 epochs of loss", "2 of val"),
+    refused(pickle.dumps({**GOOD, "loss": []}), "never finite"),
+    refused(pickle.dumps({**GOOD, "loss": 0.5}), "no numbers of loss"),
+    refused(pickle.dumps({**GOOD, "loss": [0.5, "0.4"]}), "no numbers of loss"),
+    refused(pickle.dumps({**GOOD, "loss": [[0.5], 0.4]}), "no numbers of loss"),
+    refused(pickle.dumps({**GOOD, "loss": [math.nan] * 2}), "never finite"),
+    refused(pickle.dumps({**GOOD, "loss": [math.inf] * 2}), "never finite"),
+    refused(pickle.dumps({**GOOD, "loss": [10**400] * 2}), "numbers: LONG"),
+    refused(pickle.dumps({10**5000: 1}), "numbers: LONG"),
+    # 60,000 keys with one hash.
+    refused(b"}(" + b"N".join(SAME_HASH) + b"Nu.", "numbers: LONG"),
+    # BUILD, on a function: with a dict of attributes, and with one for slots.
+    refused(b"c_codecs\nencode\n}U\x01aK\x01sb.", "cut-off or damaged"),
+    refused(b"c_codecs\nencode\nN}U\x0c__defaults__Ns\x86b.", "cut-off or"),
+]
+# Reads file after file, as plot_shift.py does, in a process of little memory.
+READER = """
+import sys
+from pyimagesearch.cli import UserError
+from pyimagesearch.safe_pickle import load_history
+for number in range(int(sys.argv[1])):
+    try:
+        load_history(f"{number}.pickle")
+    except UserError as error:
+        print(f"{number} {str(error)!r}", flush=True)
+"""
 
 
 def limit_memory():
@@ -142,6 +140,51 @@ def limit_memory():
 
 
 limit = limit_memory if sys.platform == "linux" else None
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What is told of each bad file, within a minute for all of them."""
+    folder = tmp_path_factory.mktemp("bad")
+    for number, (content, _) in enumerate(BAD):
+        (folder / f"{number}.pickle").write_bytes(content)
+    process = subprocess.run(
+        [sys.executable, "-c", READER, str(len(BAD))],
+        cwd=folder,
+        env=environment(PYTHONPATH=ROOT),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=limit,
+        timeout=60,
+    )
+    assert process.returncode == 0, process.stderr
+    assert not (folder / "ran").exists()
+    return dict(line.split(" ", 1) for line in process.stdout.splitlines())
+
+
+@pytest.mark.parametrize("number", range(len(BAD)))
+def test_a_bad_file_is_refused(told, number):
+    for word in BAD[number][1]:
+        assert word in told[str(number)]
+
+
+@pytest.mark.parametrize("number", [0, 5, 7])
+def test_a_bad_file_ends_the_script_in_one_line(number, tmp_path):
+    content, words = BAD[number]
+    (tmp_path / "h.pickle").write_bytes(content)
+    process = run("plot_shift.py", "-i", "h.pickle", cwd=tmp_path)
+    assert_one_line_error(process, "h.pickle", *words)
+    assert [file.name for file in tmp_path.iterdir()] == ["h.pickle"], "nothing ran"
+
+
+def test_a_name_from_a_pickle_is_printable_and_short_on_the_terminal(tmp_path):
+    name = b"\x1b[1m\n" + b"a" * 2000
+    content = b"\x8c\x02os" + b"X" + len(name).to_bytes(4, "little") + name + b"\x93."
+    (tmp_path / "h.pickle").write_bytes(content)
+    process = run("plot_shift.py", "-i", "h.pickle", cwd=tmp_path)
+    assert_one_line_error(process, "os.?[1m?aaa")
+    assert len(process.stderr) < 1100
 
 
 def test_some_missing_numbers_are_warned_of(tmp_path, capsys):
