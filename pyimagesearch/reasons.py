@@ -59,10 +59,11 @@ class MeasureReasons(keras.callbacks.Callback):
     training_data, validation_data : tuple, tf.data.Dataset or keras.utils.PyDataset
         What `fit` gets. A tuple is (images, labels) or (images, labels, sample weights),
         arrays that this callback deals into batches of its own. What `fit` gets as
-        `class_weight` must be in the weights. A data set must be batched. To measure on
-        a part of the training images, give one: `loss_at_end` then has a standard error
-        of (standard deviation of the loss of an image) / sqrt(images), and timing and
-        data are off by that, in opposite directions.
+        `class_weight` must be in the weights. A data set must be batched; a PyDataset
+        must have `num_batches`, which Keras 3.0 lacks. To measure on a part of the
+        training images, give a data set: `loss_at_end` then has a standard error of
+        (standard deviation of the loss of an image) / sqrt(images), and timing and data
+        are off by that, in opposite directions.
     batch_size : int
         As `fit` gets it. A data set brings its own.
 

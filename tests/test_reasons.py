@@ -310,7 +310,7 @@ def picture_folder(folder):
     """Images of two classes in a folder, as `image_dataset_from_directory` wants them."""
     for name, brightness in (("dark", 0.0), ("light", 1.0)):
         (folder / name).mkdir()
-        for number in range(20):
+        for number in range(24):
             picture = np.full((8, 8, 1), 0.1 + 0.8 * brightness + number / 1000)
             keras.utils.save_img(folder / name / f"{number}.png", picture, scale=True)
     return keras.utils.image_dataset_from_directory(
@@ -326,6 +326,8 @@ def generator():
 
 @pytest.mark.parametrize("kind", ["shuffled", "folder", "sequence", "generator"])
 def test_data_that_fit_reads_as_well(kind, tmp_path):
+    if kind in ("sequence", "generator") and not hasattr(Sequence, "num_batches"):
+        pytest.skip("Keras 3.0 does not tell the number of batches of a PyDataset")
     training = {
         "shuffled": lambda: (
             tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(192).batch(16)
