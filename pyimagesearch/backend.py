@@ -1,4 +1,4 @@
-"""Keras on TensorFlow, started quietly: all that is not needed to follow the story.
+"""Keras on TensorFlow, started quietly. Whoever follows the story may skip it.
 
 On a machine without a GPU, TensorFlow reports on stderr that it found none, and which
 processor instructions it uses. Those lines are dropped. Where stdout is not a terminal,
@@ -19,8 +19,8 @@ CHATTER = (
 # A program of its own: what TensorFlow says when it dies while it starts is passed on.
 FILTER = (
     "import re, sys; sys.stderr.buffer.writelines(line for line in sys.stdin.buffer"
+    " if not re.search(sys.argv[1].encode(), line))"
 )
-FILTER += " if not re.search(sys.argv[1].encode(), line))"
 
 cli.begin()
 os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -43,8 +43,9 @@ class MeasureReasons(keras.callbacks.Callback):
 
     Both are taken at the weights that the epoch ended with, and in training mode: with
     dropout, and with the statistics of each batch in batch normalization. Both draw their
-    dropout masks from the same seeds, other ones in every batch and epoch. Penalties such as L2
-    are in them, as they are in `loss` and `val_loss`, and so make no part of the gap.
+    dropout masks from the same seeds, other ones in every batch and epoch. Penalties such
+    as L2 are in them, as they are in `loss` and `val_loss`, and so make no part of the
+    gap.
 
     Put this callback first in the list that `fit` gets, so that the others see its two
     numbers. No Keras variable is changed, be it a weight, a moving average, a state of
@@ -70,9 +71,11 @@ class MeasureReasons(keras.callbacks.Callback):
     Raises
     ------
     ValueError
-        From the start, if data are none of these, or known to be endless. From `fit`, before the first epoch, if arrays in batches of
-        `batch_size` do not make the number of batches that `fit` counts; and after the
-        first epoch that lacks a validation loss, since Keras tells a callback no sooner.
+        From the start, if data are none of these, images and labels differ in number, or
+        a data set is known to be endless. From `fit`, before the first epoch, if arrays
+        in batches of `batch_size` do not make the number of batches that `fit` counts;
+        and after the first epoch that lacks a validation loss, since Keras tells a
+        callback no sooner.
 
     Notes
     -----
@@ -188,7 +191,11 @@ def _checked(data):
         return data
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise ValueError("give (images, labels), or a data set in batches")
-    return tf.nest.map_structure(np.asarray, tuple(data))
+    data = tf.nest.map_structure(np.asarray, tuple(data))
+    lengths = {len(array) for array in tf.nest.flatten(data)}
+    if len(lengths) != 1:
+        raise ValueError(f"images and labels differ in number: {sorted(lengths)}")
+    return data
 
 
 def _rows(data, rows):

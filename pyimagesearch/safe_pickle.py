@@ -39,6 +39,9 @@ class NumPyType:
     order = "<"
 
     def __init__(self, name, align=False, copy=True):
+        # NumPy reads a long name slowly, and a small file could ask for it many times.
+        if not re.fullmatch("[fiu][1248]", name):
+            raise ForeignObject(f"NumPy values of the type {name:.80}")
         self.name = name
 
     def __setstate__(self, state):

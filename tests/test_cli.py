@@ -44,6 +44,17 @@ def test_other_texts(kind, bounds, text, reason):
         number(kind, *bounds)(text)
 
 
+def ended(script):
+    """Run a script, given as a text, to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
 @pytest.mark.parametrize(
     ("raised", "line", "code"),
     [
@@ -53,25 +64,13 @@ def test_other_texts(kind, bounds, text, reason):
 )
 def test_what_a_user_can_cause_ends_in_one_printable_line(raised, line, code):
     script = f"from pyimagesearch.cli import UserError, begin; begin(); raise {raised}"
-    process = subprocess.run(
-        [sys.executable, "-c", script],
-        check=False,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    process = ended(script)
     assert (process.stderr, process.returncode) == (line, code)
 
 
 def test_a_bug_keeps_its_traceback():
     script = "from pyimagesearch.cli import begin; begin(); 1 / 0"
-    process = subprocess.run(
-        [sys.executable, "-c", script],
-        check=False,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    process = ended(script)
     assert "Traceback" in process.stderr and process.returncode == 1
 
 

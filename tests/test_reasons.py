@@ -355,6 +355,7 @@ def test_data_that_fit_reads_as_well(kind, tmp_path):
     ("unfit", "reason"),
     [
         (TRAINING[0], r"give \(images, labels\)"),
+        ((TRAINING[0], VALIDATION[1]), r"differ in number: \[64, 192\]"),
         (tf.data.Dataset.from_tensors(TRAINING).repeat(), "never ends"),
         (Endless(*TRAINING), "never ends"),
     ],

@@ -83,7 +83,7 @@ BAD = [
     refused(pickle.dumps(Command()), "builtins.print"),
     refused(pickle.dumps(collections.OrderedDict(GOOD)), "collections.OrderedDict"),
     refused(pickle.dumps(np.zeros(3)), "more than lists of numbers"),
-    refused(pickle.dumps({**GOOD, "loss": [np.complex64(1)]}), "no numbers of loss"),
+    refused(pickle.dumps({"loss": [np.complex64(1)]}), "c8"),
     # Instructions that make Python's own Unpickler hang, or fill the memory: a dict
     # key and a NumPy type that take forever to hash; a memo, bytes, a bytearray and
     # a frame of gigabytes; gigabytes of copies.
