@@ -1,36 +1,36 @@
 # Train MiniVGGNet on Fashion MNIST, and save the training history as a pickle file.
 import argparse
-from pyimagesearch import cli, datasets, history, reasons
 from pyimagesearch.backend import keras
+from pyimagesearch import cli, datasets, history, reasons
 from pyimagesearch.minivggnet import MiniVGGNet
 from keras.optimizers.schedules import InverseTimeDecay
 from sklearn.metrics import classification_report
 
-# The flags, all with a default.
-# cli.number(int, 1): a whole number from 1 on.
-ap = argparse.ArgumentParser(description="Train MiniVGGNet, and save its history.")
-ap.add_argument("-i", "--history", default="training.pickle", help="where to save it")
-ap.add_argument("--dataset", choices=datasets.NAMES, help="default first available")
+# The flags. All have defaults, which --help tells in brackets, so none is needed. One
+# with "store_true" takes no value: it is there, or not.
+ap = argparse.ArgumentParser(description="Train. First try: --epochs 2 --reasons")
+ap.add_argument("-i", "--history", default="training.pickle", help="(training.pickle)")
+ap.add_argument("--dataset", choices=["fashion-mnist", "digits"], help="(first found)")
 ap.add_argument("--no-dropout", action="store_true", help="leave dropout out")
-ap.add_argument("--epochs", type=cli.number(int, 1), default=25, help="default 25")
-ap.add_argument("--batch-size", type=cli.number(int, 1), default=32, help="default 32")
-ap.add_argument("--lr", type=cli.number(float, 1e-9), default=0.01, help="default 0.01")
-ap.add_argument("--seed", type=cli.number(int, 0), default=42, help="default 42")
+ap.add_argument("--epochs", type=int, default=25, help="passes over the images (25)")
+ap.add_argument("--batch-size", type=int, default=32, help="images per update (32)")
+ap.add_argument("--lr", type=float, default=0.01, help="first learning rate (0.01)")
+ap.add_argument("--seed", type=int, default=42, help="one seed, one history (42)")
 ap.add_argument("--reasons", action="store_true", help="measure what makes the gap")
 args = ap.parse_args()
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
+if min(EPOCHS, BS) < 1 or not INIT_LR > 0 or not 0 <= args.seed < 2**32:
+    ap.error("--epochs and --batch-size are from 1 on, --seed from 0, --lr above 0")
 save_history = history.SaveHistory(args.history)
 cli.begin(save_history.summary)  # Ctrl-C says what is saved
 keras.utils.set_random_seed(args.seed)
 print("[INFO] loading the images...")
 dataset, (trainX, trainY), (testX, testY) = datasets.load(args.dataset)
-print(f"[INFO] images in both sets (leaks): {datasets.count_leaks(trainX, testX)}")
+print(f"[INFO] test images also trained on: {datasets.count_leaks(trainX, testX)}")
 
-# Convolutions expect a channel axis, which grey images lack: here it is the last one.
-keras.config.set_image_data_format("channels_last")
+# Convolutions expect a channel axis, which grey images lack. And networks learn better
+# from numbers between 0 and 1 than from pixels between 0 and 255.
 trainX, testX = trainX[..., None], testX[..., None]
-
-# Pixels are whole numbers from 0 to 255; networks learn better from 0 to 1.
 trainX, testX = trainX.astype("float32") / 255, testX.astype("float32") / 255
 
 # One-hot encode the labels: 3 becomes [0, 0, 0, 1, 0, 0, 0, 0, 0, 0].
@@ -50,7 +50,7 @@ model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy
 callbacks = [save_history]
 if args.reasons:
     callbacks.insert(0, reasons.MeasureReasons((trainX, trainY), (testX, testY), BS))
-H = model.fit(  # not trainX, trainY: after a seed, each epoch had the same batches
+H = model.fit(  # data sets: after a seed, arrays have the same batches each epoch
     train, validation_data=test, epochs=EPOCHS, shuffle=False, callbacks=callbacks
 )
 # Precision and recall of each class, on the test set.

@@ -48,7 +48,7 @@ print(f"[INFO] {gap.closer(training, validation)}")
 if "loss_at_end" in H:
     terms = gap.split(H)
     figures.draw_terms(figure, terms)
-    print("[INFO] what makes the gap (epoch 0 is Epoch 1 of Keras's progress bar):")
+    print("[INFO] what makes the gap (epoch 0 is what the training called epoch 1):")
     print(gap.table(terms))
     print(f"[INFO] {gap.conclusion(H)}")
 

@@ -27,21 +27,22 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 command = [sys.executable, "-c", FILTER, CHATTER]
 # In a session of its own, since Ctrl-C is not for the filter.
-with subprocess.Popen(
-    command, stdin=subprocess.PIPE, start_new_session=True
-) as filtered:
+with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as sieve:
     sys.stderr.flush()
     stderr = os.dup(2)
     # TensorFlow's C++ side writes to file descriptor 2, past sys.stderr.
-    os.dup2(filtered.stdin.fileno(), 2)
+    os.dup2(sieve.stdin.fileno(), 2)
     try:
         import keras
         import tensorflow as tf
 
         tf.config.list_logical_devices()
+    except ModuleNotFoundError as error:
+        raise cli.UserError(f"{error}: {cli.ENVIRONMENT}") from error
     finally:
         sys.stderr.flush()
         os.dup2(stderr, 2)
         os.close(stderr)
+keras.config.set_image_data_format("channels_last")  # whatever ~/.keras/keras.json says
 if not sys.stdout.isatty():
     keras.utils.disable_interactive_logging()

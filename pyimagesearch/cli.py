@@ -1,11 +1,12 @@
 """What a script owes the person at the terminal: one line where a traceback is no help."""
 
-import argparse
-import contextlib
 import os
 import shlex
 import subprocess
 import sys
+
+# What to do where a package is missing.
+ENVIRONMENT = "use the environment's Python, .venv/bin/python (README.md makes it)"
 
 
 class UserError(Exception):
@@ -13,32 +14,6 @@ class UserError(Exception):
 
     All other errors are bugs, and keep their traceback.
     """
-
-
-def number(kind, minimum, maximum=10**9):
-    """Return a `type` for argparse: a number from `minimum` to `maximum`.
-
-    Parameters
-    ----------
-    kind : {int, float}
-    minimum, maximum : int or float
-
-    Returns
-    -------
-    callable
-        From a text to its number. Raises `argparse.ArgumentTypeError` with the reason
-        if the text is none, or one out of bounds.
-    """
-
-    def convert(text):
-        with contextlib.suppress(ValueError):
-            if minimum <= (value := kind(text)) <= maximum:
-                return value
-        name = "whole number" if kind is int else "number"
-        reason = f"{text!r} is not a {name} from {minimum} to {maximum}"
-        raise argparse.ArgumentTypeError(reason)
-
-    return convert
 
 
 def begin(summary=lambda: "nothing was saved"):
@@ -59,8 +34,7 @@ def begin(summary=lambda: "nothing was saved"):
 
     def hook(kind, value, traceback):
         if kind not in (KeyboardInterrupt, UserError):
-            sys.__excepthook__(kind, value, traceback)
-            return
+            return sys.__excepthook__(kind, value, traceback)
         if sys.stdout.isatty():
             print(flush=True)  # below Keras's progress bar
         interrupted = kind is KeyboardInterrupt

@@ -16,8 +16,6 @@ from sklearn.model_selection import train_test_split
 from pyimagesearch.backend import keras, tf
 from pyimagesearch.cli import UserError
 
-# The values of `--dataset`, in the order in which `load` tries them.
-NAMES = ("fashion-mnist", "digits")
 # Seconds without a byte after which a download has failed.
 PATIENCE = 20
 
@@ -52,9 +50,8 @@ def load(dataset=None):
     except Exception as error:  # Keras raises no narrower one for a failed download
         folder = _cache()
         files = sorted(folder.glob("*.gz"))
-        damaged = [path for path in files if _is_damaged(path)]
-        if damaged or len(files) == 4:
-            bad = damaged[0] if damaged else folder
+        if len(files) == 4:  # nothing to download: so one cannot be read
+            bad = next(filter(_is_damaged, files), folder)
             advice = "delete it, and the next run downloads it again"
             raise UserError(f"{bad} is damaged ({error}): {advice}") from error
         # What Keras makes of it names the URL; what it was made from is shorter.
@@ -107,9 +104,8 @@ def load_digits():
 
 def _place(images, labels, random):
     """Enlarge 8x8 images and place each at 5 of the 25 offsets in a 28x28 frame."""
-    framed = np.pad(
-        images.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (0, 4), (0, 4))
-    )
+    large = images.repeat(3, axis=1).repeat(3, axis=2)
+    framed = np.pad(large, ((0, 0), (0, 4), (0, 4)))
     moved = [
         np.roll(frame, divmod(offset, 5), axis=(0, 1))
         for frame in framed

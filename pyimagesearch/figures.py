@@ -1,11 +1,15 @@
 """What the figure has besides its two panels: a place to go to, and a third panel."""
 
 import os
+import sys
 
-import matplotlib.pyplot as plt
-import numpy as np
+from pyimagesearch.cli import ENVIRONMENT, UserError, rehearse
 
-from pyimagesearch.cli import UserError, rehearse
+try:
+    import matplotlib.pyplot as plt
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error}: {ENVIRONMENT}")
+
 from pyimagesearch.gap import TERMS
 
 
@@ -81,13 +85,12 @@ def draw_terms(figure, terms):
         panel.set_subplotspec(place)
     figure.set_figheight(figure.get_figheight() * 1.64)
     panel = figure.add_subplot(grid[2], sharex=figure.axes[0])
-    epochs = np.arange(len(terms["gap"]))
     panel.axhline(0, color="black", linewidth=1)
-    panel.plot(epochs, terms["gap"], "ko-", label="gap: training - validation loss")
+    panel.plot(terms["gap"], "ko-", label="gap: training - validation loss")
     # Other colours than those of the two losses.
     styles = ("s--", "C5"), ("^:", "C2"), ("D-.", "tab:brown")
     for (name, label), (style, color) in zip(TERMS.items(), styles):
-        panel.plot(epochs, terms[name], style, color=color, label=label)
+        panel.plot(terms[name], style, color=color, label=label)
     panel.set(xlabel="Epoch #", ylabel="Difference of losses")
     panel.set_title("What Makes the Gap", pad=34)
     # Above the panel, where it hides no curve.

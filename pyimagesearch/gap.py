@@ -30,8 +30,8 @@ LAST, FALLEN, NEAR = 3, 0.2, 0.02
 SPREAD = 3
 
 
-def mean_distances(training, validation):
-    """Return the mean distance between the curves, unshifted and shifted.
+def closer(training, validation):
+    """Say whether the half-epoch shift brings the curves closer, and how close.
 
     The training loss of epoch e is a mean over that epoch, and so belongs half an epoch
     before the validation loss of epoch e, which is taken at its end. Shifted there, the
@@ -41,39 +41,25 @@ def mean_distances(training, validation):
         unshifted = mean of |t[e] - v[e]|
         shifted = mean of |(t[e] + t[e + 1]) / 2 - v[e]|
 
-    Both are means over the same epochs: those with a next one, where t[e], t[e + 1] and
-    v[e] are all numbers.
+    Both are means over the epochs that have a next one. One that lacks any of the three
+    numbers is left out.
 
     Parameters
     ----------
     training, validation : array_like of float, shape (epochs,)
         The two curves. NaN stands for a missing number.
-
-    Returns
-    -------
-    unshifted, shifted : float
-        NaN if there is no such epoch.
-    epochs : int
-        The number of such epochs.
     """
     t, v = np.asarray(training), np.asarray(validation)[:-1]
     between = (t[:-1] + t[1:]) / 2
     both = np.isfinite(between) & np.isfinite(v)
     if not both.any():
-        return np.nan, np.nan, 0
-    unshifted, shifted = np.abs(t[:-1] - v)[both], np.abs(between - v)[both]
-    return unshifted.mean(), shifted.mean(), both.sum()
-
-
-def closer(training, validation):
-    """Say whether the half-epoch shift brings the curves closer, and how close."""
-    unshifted, shifted, epochs = mean_distances(training, validation)
-    if not epochs:
         return "how far apart the curves lie takes two epochs in a row to measure"
-    closer = "closer" if shifted < unshifted else "no closer"
+    unshifted = np.abs(t[:-1] - v)[both].mean()
+    shifted = np.abs(between - v)[both].mean()
+    nearer = "closer" if shifted < unshifted else "no closer"
     return (
-        f"the shift brings the curves {closer}: their mean distance is {unshifted:.4g} "
-        f"unshifted and {shifted:.4g} shifted (epochs compared: {epochs})"
+        f"the shift brings the curves {nearer}: their mean distance is {unshifted:.4g} "
+        f"unshifted and {shifted:.4g} shifted (epochs compared: {both.sum()})"
     )
 
 
@@ -153,8 +139,9 @@ def _cause(epoch, terms, loss):
     named = [name for name in TERMS if abs(sizes[name]) >= MINOR * largest]
     named.sort(key=lambda name: -sizes[name] * gap)
     says += ": " + ", ".join(f"{name} {sizes[name]:+.3g}" for name in named) + "."
-    enough = sizes[named[0]] * gap / CLEARLY
-    causes = [name for name in named if sizes[name] * gap > enough]
+    if "regularization" in named and sizes["regularization"] < 0:
+        says += " (Regularization below 0: running means may lag after few updates.)"
+    causes = [name for name in named if CLEARLY * sizes[name] / sizes[named[0]] > 1]
     if abs(gap) < MINOR * largest:
         return f"{says} They all but cancel out."
     says += f" Main cause: {' and '.join(causes)}."

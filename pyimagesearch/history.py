@@ -52,8 +52,7 @@ class SaveHistory(keras.callbacks.Callback):
             raise UserError(f"{problem}; {self.summary()}")
         if not sys.stdout.isatty():
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
-            epochs = self.params["epochs"]
-            print(f"epoch {epoch + 1}/{epochs}: {numbers}")
+            print(f"epoch {epoch + 1}/{self.params['epochs']}: {numbers}")
 
     def complete(self, history):
         """Save the whole history in `PATH`, in place of `PATH.part`.

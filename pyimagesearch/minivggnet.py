@@ -28,9 +28,8 @@ class MiniVGGNet:
         Returns
         -------
         keras.Sequential
-            From images, (batch, height, width, depth), or (batch, depth, height, width)
-            where `keras.config.image_data_format()` is "channels_first", to class
-            probabilities, (batch, classes).
+            From images, (batch, height, width, depth), to class probabilities, (batch,
+            classes).
 
         Raises
         ------
@@ -39,32 +38,23 @@ class MiniVGGNet:
             are too few classes.
         """
         if min(width, height) < 4 or depth < 1 or classes < 2:
-            raise ValueError(
-                f"{width}x{height}x{depth} pixels, {classes} classes: MiniVGGNet needs 4x4x1 "
-                "or more, which it pools twice, and 2 classes or more"
-            )
-
-        # Batch normalization works channel by channel, so it must know their axis.
-        if keras.config.image_data_format() == "channels_first":
-            shape, channels = (depth, height, width), 1
-        else:
-            shape, channels = (height, width, depth), -1
+            raise ValueError("give 4x4x1 pixels or more, and 2 classes or more")
 
         layers = keras.layers
         network = [
-            keras.Input(shape),
+            keras.Input((height, width, depth)),
             # Two convolutions that keep the size, then half the width and height.
             layers.Conv2D(32, (3, 3), padding="same", activation="relu"),
-            layers.BatchNormalization(axis=channels),
+            layers.BatchNormalization(),
             layers.Conv2D(32, (3, 3), padding="same", activation="relu"),
-            layers.BatchNormalization(axis=channels),
+            layers.BatchNormalization(),
             layers.MaxPooling2D((2, 2)),
             layers.Dropout(0.25),
             # The same once more, with twice the filters.
             layers.Conv2D(64, (3, 3), padding="same", activation="relu"),
-            layers.BatchNormalization(axis=channels),
+            layers.BatchNormalization(),
             layers.Conv2D(64, (3, 3), padding="same", activation="relu"),
-            layers.BatchNormalization(axis=channels),
+            layers.BatchNormalization(),
             layers.MaxPooling2D((2, 2)),
             layers.Dropout(0.25),
             # All that was found, anywhere in the image, in one dense layer.

@@ -26,16 +26,16 @@ with the usual training step and whole passes over the data.
 """
 
 import inspect
+import itertools
 import math
+import operator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-# Images that one call of TensorFlow works through: more would save little time, and need
-# more memory. So would more batches at once, while one at a time takes a third longer.
-IMAGES, AT_ONCE = 1280, 4
-ENDLESS = tf.data.INFINITE_CARDINALITY
+# Batches that one call of TensorFlow works through. One by one takes half as long again.
+AT_ONCE = 4
 
 
 class MeasureReasons(keras.callbacks.Callback):
@@ -103,37 +103,31 @@ class MeasureReasons(keras.callbacks.Callback):
         if isinstance(self.training_data, tuple) and steps:
             batches = math.ceil(_length(self.training_data) / self.batch_size)
             if batches != steps:
-                raise ValueError(
-                    f"fit counts {steps} batches an epoch, and MeasureReasons {batches}: give "
-                    "it the images and the batch_size that fit gets, or a data set"
-                )
-        graph = tf.function(self._add_batches, autograph=False, reduce_retracing=True)
-        self._total_loss = self._add_batches if self.model.run_eagerly else graph
+                reason = f"fit counts {steps} batches, and MeasureReasons {batches}"
+                raise ValueError(f"{reason}: give it the batch_size that fit gets")
+        graph = tf.function(self._losses, autograph=False, reduce_retracing=True)
+        self._losses_of = self._losses if self.model.run_eagerly else graph
 
     def on_epoch_end(self, epoch, logs):
         """Measure; Keras hands the same `logs` to the callbacks after this one."""
         if "val_loss" not in logs:
-            raise ValueError(
-                "without a validation loss of every epoch there is no gap to measure: "
-                "give fit validation_data, and leave validation_freq at 1"
-            )
+            raise ValueError("give fit validation_data, and leave validation_freq at 1")
         logs["loss_at_end"] = self._mean_loss(self.training_data, epoch)
         logs["val_loss_regularized"] = self._mean_loss(self.validation_data, epoch)
 
     def _mean_loss(self, data, epoch):
         """Return the mean loss of the images in training mode."""
-        total, count = 0.0, 0
-        variables = self.model.non_trainable_variables
-        state = [keras.ops.convert_to_tensor(variable) for variable in variables]
-        for chunk in self._read(data, epoch):
-            # A data set is read batch by batch.
-            size = self.batch_size if isinstance(data, tuple) else _length(chunk)
-            loss, state = self._total_loss(chunk, size, state)
-            total, count = total + float(loss), count + int(_length(chunk))
-        return total / count
+        losses, sizes = [], []
+        state = [*map(keras.ops.convert_to_tensor, self.model.non_trainable_variables)]
+        batches = self._batches(data, epoch)
+        while some := [*itertools.islice(batches, AT_ONCE)]:
+            some_losses, state = self._losses_of(some, state)
+            losses += map(float, some_losses)
+            sizes += map(_length, some)
+        return float(np.average(losses, weights=sizes))
 
-    def _read(self, data, epoch):
-        """Yield the images, with their labels, some batches at a time."""
+    def _batches(self, data, epoch):
+        """Yield the data in batches: tuples as `data`, of some images each."""
         if isinstance(data, keras.utils.PyDataset):
             yield from (data[batch] for batch in range(data.num_batches))
         elif isinstance(data, tf.data.Dataset):
@@ -141,52 +135,42 @@ class MeasureReasons(keras.callbacks.Callback):
         else:
             # From a generator of our own: that of the training is not touched.
             order = np.random.default_rng(epoch).permutation(_length(data))
-            step = self.batch_size * max(1, IMAGES // self.batch_size)
-            for start in range(0, len(order), step):
-                yield _rows(data, order[start : start + step])
+            for start in range(0, len(order), self.batch_size):
+                rows = order[start : start + self.batch_size]
+                yield tf.nest.map_structure(operator.itemgetter(rows), data)
 
-    def _add_batches(self, data, size, state):
-        """Return the sum of the losses of some images, and the state after them.
+    def _losses(self, batches, state):
+        """Return the loss of each batch in training mode, and the state after them.
 
-        The state is what a batch in training mode changes besides giving its loss:
-        moving averages and random seeds. It is handed on from batch to batch, while the
-        variables of the model keep what they hold.
+        The state is what a batch in training mode changes besides giving its loss: moving
+        averages and random seeds. It is handed on from batch to batch, while the variables
+        of the model keep what they hold. A batch waits for the state of the one before,
+        but for nothing else: so TensorFlow can work on several at once.
         """
         model = self.model
-        variables = model.non_trainable_variables
         # What `fit` does: a `call` that does not ask for the mode is not told of it.
         asks = "training" in inspect.signature(model.call).parameters
         mode = {"training": True} if asks else {}
         # Inside a StatelessScope, Keras finds the weights for penalties only in the scope.
         weights = [(weight, weight.value) for weight in model.trainable_variables]
-
-        def add_batch(start, total, state):
-            batch = _rows(data, slice(start, start + size))
+        variables, losses = model.non_trainable_variables, []
+        for batch in batches:
             x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
             values = [*weights, *zip(variables, state)]
             with keras.StatelessScope(values, collect_losses=True) as scope:
                 y_pred = model(x, **mode)
                 loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weight)
+            losses.append(loss)
             state = [scope.get_current_value(variable) for variable in variables]
-            loss = tf.cast(loss, "float32") * tf.cast(_length(batch), "float32")
-            return start + size, total + loss, state
-
-        # A batch waits for the state of the one before, but for nothing else: so
-        # TensorFlow can work on several at once.
-        _, total, state = tf.while_loop(
-            lambda start, *_: start < _length(data),
-            add_batch,
-            (0, 0.0, state),
-            parallel_iterations=AT_ONCE,
-        )
-        return total, state
+        return losses, state
 
 
 def _checked(data):
     """Return the data, arrays as NumPy has them; raise ValueError if unfit to measure."""
     if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
         indexed = isinstance(data, keras.utils.PyDataset)
-        if (data.num_batches if indexed else data.cardinality()) in (None, ENDLESS):
+        batches = data.num_batches if indexed else data.cardinality()
+        if batches in (None, tf.data.INFINITE_CARDINALITY):
             raise ValueError("the data set never ends: give one without repeat()")
         return data
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
@@ -198,12 +182,6 @@ def _checked(data):
     return data
 
 
-def _rows(data, rows):
-    """Return the images at an index, or in a slice, with all that belongs to them."""
-    return tf.nest.map_structure(lambda array: array[rows], data)
-
-
 def _length(data):
-    """Return the number of images: a tensor, if the data are tensors."""
-    images = tf.nest.flatten(data)[0]
-    return len(images) if isinstance(images, np.ndarray) else tf.shape(images)[0]
+    """Return the number of images in a batch, or in all of the data."""
+    return len(tf.nest.flatten(data)[0])

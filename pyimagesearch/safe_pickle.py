@@ -3,8 +3,8 @@
 A pickle is a program for a small stack machine, and one of its instructions calls any
 function of any module. The standard library's recipe against that, an Unpickler whose
 `find_class` says no, leaves doors open: a few bytes can make it fill the memory (a memo
-index of two billion) or run for years (dict keys of tuples that share tuples, or of huge
-numbers with one hash). So one look at the instructions comes first.
+index of two billion) or run for years (dict keys that take so long to hash or to compare).
+So the pickle is rewritten and looked through first.
 """
 
 import io
@@ -18,22 +18,11 @@ import numpy as np
 
 from pyimagesearch.cli import UserError, command, warn
 
-# Bytes: room for some 25,000 epochs of four metrics. What is larger is no history.
-LARGEST = 1_000_000
 # What `--reasons` adds to a history, and the third panel is drawn from.
 REASONS = ("loss_at_end", "val_loss_regularized")
-# Instructions that no history needs: for other objects, for sets, buffers and the like.
-UNNEEDED = re.compile("PERSID|^INST|OBJ|EXT|SET$|ADDITEMS|BYTEARRAY|BUFFER|POP|DUP")
 
 
-class ForeignObject(ValueError):
-    """The pickle asks for something that a history does not hold."""
-
-    def __init__(self, what):
-        super().__init__(f"no plain history, and was not opened: it asks for {what}")
-
-
-class NumPyType:
+class _NumPyType:
     """Stands in for `numpy.dtype`: the type of a number."""
 
     order = "<"
@@ -41,67 +30,31 @@ class NumPyType:
     def __init__(self, name, align=False, copy=True):
         # NumPy reads a long name slowly, and a small file could ask for it many times.
         if not re.fullmatch("[fiu][1248]", name):
-            raise ForeignObject(f"NumPy values of the type {name:.80}")
+            raise pickle.UnpicklingError(f"no history has NumPy values {name:.80}")
         self.name = name
 
     def __setstate__(self, state):
         self.order = ">" if state[1] == ">" else "<"
 
-
-def _numpy_scalar(number_type, content):
-    """Stands in for NumPy's `scalar`: decode the bytes of one number."""
-    # Python 2 wrote bytes as what is read as a text here.
-    content = content.encode("latin1") if isinstance(content, str) else content
-    return np.frombuffer(content, number_type.order + number_type.name).item()
-
-
-def _encode(text, encoding="latin1"):
-    """Stands in for `_codecs.encode`: protocols 0 to 2 write bytes as Latin-1 text."""
-    if len(text) > 8:  # Of a long text, a small file could ask for many copies.
-        raise ForeignObject("more bytes than a number has")
-    return text.encode("latin1")
-
-
-# Or BUILD could change the functions.
-_numpy_scalar.__setstate__ = _encode.__setstate__ = None
-STAND_INS = {"numpy.dtype": NumPyType, "_codecs.encode": _encode}
-STAND_INS["numpy.core.multiarray.scalar"] = _numpy_scalar
-STAND_INS["numpy._core.multiarray.scalar"] = _numpy_scalar  # from NumPy 2 on
+    def number(self, content):
+        """Decode the bytes of one number; protocols 0 to 2 give them as Latin-1 text."""
+        content = content.encode("latin1") if isinstance(content, str) else content
+        return np.frombuffer(content, self.order + self.name).item()
 
 
 class _Unpickler(pickle.Unpickler):
-    """The standard library's recipe: it finds the stand-ins, and refuses the rest."""
+    """The standard library's recipe: it finds three stand-ins, and refuses the rest."""
 
     def find_class(self, module, name):
-        if (full_name := f"{module:.80}.{name:.80}") not in STAND_INS:
-            raise ForeignObject(full_name)
-        return STAND_INS[full_name]
-
-
-def _check(content):
-    """Raise ForeignObject for instructions that could take forever, or fill the memory.
-
-    A tuple may only be the arguments of a stand-in. Fetched from the memo, or left on the
-    stack, it could become part of others that share it, until their hash takes years. Of
-    whole numbers below 2**63, no more than a few have the same hash.
-    """
-    memo, tuples, last = set(), set(), ""
-    for instruction, argument, _ in pickletools.genops(content):
-        name = instruction.name
-        if "PUT" in name or name == "MEMOIZE":
-            index = len(memo) if name == "MEMOIZE" else argument
-            memo.add(index)
-            if "TUPLE" in last:
-                tuples.add(index)
-            refused = index > len(content)
-        else:
-            loose = "TUPLE" in last and name not in ("REDUCE", "BUILD")
-            fetched = "GET" in name and argument in tuples
-            huge = isinstance(argument, int) and abs(argument) >= 2**63
-            refused = loose or fetched or huge or UNNEEDED.search(name)
-            last = name
-        if refused:
-            raise ForeignObject(f"more than lists of numbers: {name}")
+        # New functions each time, since a pickle may set attributes of what it is given.
+        match module, name:
+            case "numpy", "dtype":
+                return _NumPyType
+            case "numpy.core.multiarray" | "numpy._core.multiarray", "scalar":
+                return lambda number_type, content: number_type.number(content)
+            case "_codecs", "encode":
+                return lambda text, encoding: text
+        raise pickle.UnpicklingError(f"no history needs {module:.80}.{name:.80}")
 
 
 def loads(content):
@@ -115,12 +68,25 @@ def loads(content):
 
     Raises
     ------
-    ForeignObject
+    pickle.UnpicklingError
         If the pickle asks for anything else; the message names it. It was not imported.
     Exception
-        Of some kind, if the pickle is cut off or otherwise malformed.
+        Of any kind, if the pickle is cut off or otherwise malformed.
     """
-    _check(content)
+    # Numbers the memo anew from 0 on, and drops what is never fetched from it.
+    content = pickletools.optimize(content)
+    before = ""
+    for instruction, argument, _ in pickletools.genops(content):
+        name = instruction.name
+        # A tuple may only be the arguments of a stand-in. Kept, it could become part of
+        # others that share it, until their hash takes years.
+        kept = "TUPLE" in before and name not in ("REDUCE", "BUILD")
+        # Of whole numbers below 2**63, no more than a few have the same hash; of larger
+        # ones, and of frozen sets, any number may.
+        huge = isinstance(argument, int) and abs(argument) >= 2**63
+        if kept or huge or name.endswith("SET"):
+            raise pickle.UnpicklingError(f"no history needs a {name}")
+        before = name
     return _Unpickler(io.BytesIO(content), encoding="latin1").load()
 
 
@@ -148,10 +114,9 @@ def load_history(path, metric="loss"):
     """
     try:
         with open(path, "rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise ForeignObject("more than a megabyte")
-        history = loads(content)
+            # Room for 25,000 epochs of four metrics; what is larger comes cut off. And a
+            # dict, or it is an error to unpack it.
+            history = {**loads(file.read(1_000_000))}
     except FileNotFoundError as error:
         advice = command("fashion_mnist.py", "--history", path)
         if os.path.exists(f"{path}.part"):  # what an unfinished run has left
@@ -159,20 +124,17 @@ def load_history(path, metric="loss"):
         raise UserError(f"{path} does not exist; try: {advice}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except ForeignObject as error:
-        raise UserError(f"{path} is {error}") from error
     # Whatever goes wrong in a stranger's program is the fault of that program.
     except Exception as error:
-        raise UserError(f"{path} is not a pickle, or cut-off or damaged") from error
+        reason = f"{path} is no history, or damaged, or above a megabyte ({error})"
+        raise UserError(reason) from error
 
-    if not isinstance(history, dict):
-        raise UserError(f"{path} holds no dict of lists, and so no training history")
     names = [metric, f"val_{metric}"]
     measured = [name for name in REASONS if metric == "loss" and name in history]
     if len(measured) == 2:
         names += measured
     elif measured:
-        warn(f"{measured[0]} is not drawn: it takes both of {', '.join(REASONS)}")
+        warn(f"{measured[0]} is not drawn: it takes both of {' and '.join(REASONS)}")
     curves = {}
     for name in names:
         values = history.get(name)
@@ -181,9 +143,11 @@ def load_history(path, metric="loss"):
             raise UserError(f"{path} has no numbers of {name}, but has {there:.200}")
         epochs = len(curves.get(metric, values))
         if len(values) != epochs:
+            reason = (
+                f"{path} has {epochs} epochs of {metric}, but {len(values)} of {name}"
+            )
             raise UserError(
-                f"{path} has {epochs} epochs of {metric}, but {len(values)} of {name}: "
-                "which belong together is not known, unless validation_freq is 1"
+                f"{reason}: it takes one of each per epoch (validation_freq=1)"
             )
         # Infinity, and an int too large for a float, are drawn like NaN: as a gap.
         # Matplotlib needs some room above the largest number.

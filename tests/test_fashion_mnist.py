@@ -4,6 +4,7 @@ import gzip
 import os
 import pickle
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import tensorflow
 from conftest import (
     FILES,
+    ROOT,
     USERS_KERAS_HOME,
     assert_one_line_error,
     command,
@@ -170,7 +172,7 @@ def test_reasons_add_two_columns_and_leave_the_others_alone(
     }
     assert history == read(short_run[0] / "training.pickle")
     assert [len(values) for values in added.values()] == [2, 2]
-    assert "images in both sets (leaks): 0\n" in process.stdout
+    assert "test images also trained on: 0\n" in process.stdout
     assert f"loss_at_end {added['loss_at_end'][1]:.4f}" in process.stdout
 
 
@@ -351,18 +353,39 @@ def test_mistake_ends_in_one_line(flags, words, tmp_path):
 @pytest.mark.parametrize(
     ("script", "flags", "words"),
     [
-        ("fashion_mnist.py", ["--epochs", "0"], "'0' is not a whole number from 1"),
-        ("fashion_mnist.py", ["--lr", "0"], "'0' is not a number from 1e-09"),
+        ("fashion_mnist.py", ["--epochs", "1.5"], "invalid int value: '1.5'"),
+        ("fashion_mnist.py", ["--epochs", "0"], "--epochs and --batch-size are from 1"),
+        ("fashion_mnist.py", ["--batch-size", "0"], "--batch-size are from 1 on"),
+        ("fashion_mnist.py", ["--lr", "0"], "--lr above 0"),
+        ("fashion_mnist.py", ["--lr", "nan"], "--lr above 0"),
+        ("fashion_mnist.py", ["--seed", "-1"], "--seed from 0"),
         ("plot_shift.py", ["--colour"], "unrecognized arguments: --colour"),
     ],
 )
 def test_a_mistake_among_the_flags_is_told_with_the_usage(
-    script, flags, words, tmp_path
+    script, flags, words, monkeypatch, capsys
 ):
-    process = run(script, *flags, cwd=tmp_path, KERAS_HOME=tmp_path)
-    assert process.returncode == 2
-    assert process.stderr.startswith(f"usage: {script}")
-    assert words in process.stderr.splitlines()[-1]
+    monkeypatch.setattr(sys, "argv", [script, *flags])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / script))
+    assert end.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"usage: {script}")
+    assert words in told.splitlines()[-1]
+
+
+@pytest.mark.parametrize("script", ["fashion_mnist.py", "plot_shift.py"])
+def test_a_python_without_the_packages_is_told_in_one_line(script, tmp_path):
+    process = subprocess.run(
+        # -S: no package besides those of Python itself.
+        [sys.executable, "-S", ROOT / script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    words = ("No module named", "environment's Python, .venv/bin/python")
+    assert_one_line_error(process, *words)
 
 
 @pytest.mark.skipif(

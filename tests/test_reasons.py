@@ -376,7 +376,7 @@ def test_what_fit_does_not_get_is_told_at_once():
         return model.fit(*TRAINING, **fixed, **arguments)
 
     with pytest.raises(
-        ValueError, match="fit counts 12 batches an epoch, and MeasureReasons 6"
+        ValueError, match="fit counts 12 batches, and MeasureReasons 6: give"
     ):
         fit(batch_size=32, validation_data=VALIDATION)
     np.testing.assert_array_equal(model.get_weights()[0], weights[0])
