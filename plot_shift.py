@@ -35,7 +35,7 @@ bottom.set_title(f"Shifted {args.metric.capitalize()} Plot")
 
 for panel in (top, bottom):
     panel.set(xlabel="Epoch #", ylabel=args.metric.capitalize())
-    # Panels that share their axes hide the upper numbers; and no half epochs on the axis.
+    # Panels that share their axes hide the upper numbers. Epochs are whole numbers.
     panel.tick_params(labelbottom=True)
     panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     plt.setp(panel.get_lines(), markevery=1 + len(epochs) // 50)

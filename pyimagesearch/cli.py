@@ -1,4 +1,4 @@
-"""What a script owes the person at the terminal: one line where a traceback is no help."""
+"""What a script owes its user: one line, where a traceback would be no help."""
 
 import os
 import shlex

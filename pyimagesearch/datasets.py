@@ -34,7 +34,7 @@ def load(dataset=None):
     dataset : str
         Which of the two it is.
     training, validation : (images, labels)
-        uint8 arrays: images (number, 28, 28) from 0 to 255, labels (number,) from 0 to 9.
+        uint8 arrays: images (number, 28, 28) from 0 to 255, labels (number,), 0 to 9.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def load(dataset=None):
 
 
 def _cache():
-    """Return the folder in which Keras keeps Fashion MNIST, once it has been imported."""
+    """Return the folder of Fashion MNIST in Keras's cache, once Keras is imported."""
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     if not os.access(home, os.W_OK):  # as `keras.utils.get_file` does
         home = Path("/tmp/.keras")
@@ -136,9 +136,9 @@ def deal(images, labels, batch_size, seed=None):
     batch_size : int
         The last batch may be smaller.
     seed : int, optional
-        With a seed, each reading, that is each epoch, deals the images into new batches:
-        in every run the same ones, for one seed here and in `set_random_seed`. Without,
-        their order stays.
+        With a seed, each reading, that is each epoch, deals the images into new
+        batches: in every run the same ones, for one seed here and in `set_random_seed`.
+        Without, their order stays.
 
     Returns
     -------

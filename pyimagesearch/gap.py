@@ -13,20 +13,21 @@ TERMS = {
     "regularization": "regularization (Reason #1: training - inference mode)",
     "data": "data (Reason #3: training - validation images)",
 }
-# Where neither the gap nor a term is larger than this share of the training loss, no cause
-# is named: chance makes 3% with 10,000 validation images, 9.5% with 1,000 (see SPREAD).
+# Where neither the gap nor a term is larger than this share of the training loss, no
+# cause is named: chance makes 3% with 10,000 validation images, 9.5% with 1,000.
 SMALL = 0.1
-# A term below this share of the largest one is not named; where the gap is, terms cancel
-# out, and none is its cause.
+# A term below this share of the largest one is not named. A gap below it has no cause:
+# the terms cancel out.
 MINOR = 0.15
-# A term so many times as large as any other in its direction is the main cause; terms that
-# are closer to each other are named together.
+# A term so many times as large as any other in its direction is the main cause; terms
+# that are closer to each other are named together.
 CLEARLY = 1.5
-# Advice looks at so many epochs at the end; needs losses that fell by at least that share
-# of the first one, and that are within that share of their lowest.
+# Advice looks at so many epochs at the end. To train harder needs losses that fell by
+# at least this share of the first one, and that are within that share of their lowest.
 LAST, FALLEN, NEAR = 3, 0.2, 0.02
-# Standard deviation of the losses of single images, as a multiple of their mean: 2.5 to 3
-# in the first epochs on Fashion MNIST. The mean of n losses is off by SPREAD / sqrt(n) of it.
+# Standard deviation of the losses of single images, as a multiple of their mean: 2.5 to
+# 3 in the first epochs on Fashion MNIST. A mean of n losses is off by SPREAD / sqrt(n),
+# which is 3% for 10,000 images.
 SPREAD = 3
 
 
@@ -35,8 +36,8 @@ def closer(training, validation):
 
     The training loss of epoch e is a mean over that epoch, and so belongs half an epoch
     before the validation loss of epoch e, which is taken at its end. Shifted there, the
-    training curve passes the validation point of epoch e half-way between its own points
-    of epochs e and e + 1. With t and v for the training and the validation loss:
+    training curve passes the validation point of epoch e half-way between its own
+    points of epochs e and e + 1. With t and v for training and validation loss:
 
         unshifted = mean of |t[e] - v[e]|
         shifted = mean of |(t[e] + t[e + 1]) / 2 - v[e]|
@@ -126,7 +127,7 @@ def conclusion(history):
 
 
 def _cause(epoch, terms, loss):
-    """Say which loss is the lower one in an epoch, by how much, and which terms make it."""
+    """Say which loss is lower in an epoch, by how much, and which terms make it so."""
     gap = terms["gap"][epoch]
     sizes = {name: terms[name][epoch] for name in TERMS}
     largest = max(map(abs, sizes.values()))

@@ -1,7 +1,7 @@
 """The training history, saved after every epoch: a run that is cut off loses none.
 
-A history is a dict of metric name to list of floats, one per epoch, as Keras's `History`
-keeps it. The file is a pickle that a bare `pickle.load` reads.
+A history is a dict of metric name to list of floats, one per epoch, as Keras's
+`History` keeps it. The file is a pickle that a bare `pickle.load` reads.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ from pyimagesearch.cli import UserError, command, rehearse
 
 
 class SaveHistory(keras.callbacks.Callback):
-    """Keep the finished epochs in `PATH.part`, and in the end the whole history in `PATH`.
+    """Keep the finished epochs in `PATH.part`, and the whole history at last in `PATH`.
 
-    What an earlier run left in `PATH` stays there until this run is complete; an earlier
-    `PATH.part` is replaced after the first epoch. Where no terminal shows a progress bar,
-    each epoch is printed in a line.
+    What an earlier run left in `PATH` stays there until this run is complete; an
+    earlier `PATH.part` is replaced after the first epoch. Where no terminal shows a
+    progress bar, each epoch is printed in a line.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class SaveHistory(keras.callbacks.Callback):
             rehearse(name, "--history")
 
     def on_epoch_end(self, epoch, logs):
-        """Save and print the numbers of the epoch; stop if one of them is not finite."""
+        """Save and print the numbers of the epoch; stop if one is not finite."""
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
         self._write(self.part, self.history)

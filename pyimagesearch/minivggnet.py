@@ -18,7 +18,7 @@ class MiniVGGNet:
         width, height : int
             Size of an image in pixels, 4 or more each: two poolings halve it twice.
         depth : int
-            Channels of an image: 1 for grey, 3 for colour.
+            Channels of an image, its last axis: 1 for grey, 3 for colour.
         classes : int
             Number of classes, 2 or more.
         dropout : bool

@@ -1,28 +1,25 @@
 """Measure, epoch by epoch, why the validation loss is lower than the training loss.
 
-The tutorial gives three reasons. Each makes one part of the gap between the two losses,
-and two more losses, taken after every epoch, are enough to tell the parts apart:
+The tutorial gives three reasons. Two more losses, both taken in training mode at the
+end of each epoch, split the gap between the two losses into one term for each reason:
 
     timing (Reason #2) = loss - loss_at_end
     data (Reason #3) = loss_at_end - val_loss_regularized
     regularization (Reason #1) = val_loss_regularized - val_loss
 
-They add up to loss - val_loss, and in each of them one thing changes: when the loss is
-measured, which images it is measured on, or whether regularization is on. `loss` and
-`val_loss` are what Keras reports anyway. What the terms are not:
+They add up to loss - val_loss. In each of them one thing changes: when the loss is
+measured, on which images, or whether regularization is on. Two cautions:
 
-- Timing is not time alone. `loss` scores each image before this epoch's updates on it,
-  `loss_at_end` after them. So timing holds what the network has learned in general and
-  what it has learned of just these images, and the second part is in the data term as
-  well, with the opposite sign. In epoch 0 the two can be told apart, since no image was
-  seen before: there, loss - val_loss_regularized is the gain on unseen images (where
-  these are as easy as those of the training), and the rest of timing, which is the data
-  term below 0, is the images learned.
-- The split has an order: regularization is measured on the validation images. Measured
-  on the training images it would add up as well, with other numbers.
+- Timing is more than time. `loss` scores an image before the network learns from it,
+  `loss_at_end` after. What it has learned of just these images raises timing, and
+  lowers data by the same amount. In epoch 0 this can be told: no image was seen before,
+  so loss - val_loss_regularized is what it has learned of unseen images, too (where the
+  images of both sets are equally hard), and the rest of timing is what data has lost.
+- The split has an order. Regularization is measured on the validation images; on the
+  training images it would have another size, and the terms would add up as well.
 
-This module needs nothing else of this package, only Keras on TensorFlow. It is for `fit`
-with the usual training step and whole passes over the data.
+This module needs nothing else of this package, only Keras on TensorFlow. It is for
+`fit` with the usual training step and whole passes over the data.
 """
 
 import inspect
@@ -34,7 +31,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Batches that one call of TensorFlow works through. One by one takes half as long again.
+# Batches that TensorFlow is given at once. One by one takes half as long again.
 AT_ONCE = 4
 
 
@@ -42,53 +39,53 @@ class MeasureReasons(keras.callbacks.Callback):
     """Add `loss_at_end` and `val_loss_regularized` to what each epoch reports.
 
     Both are taken at the weights that the epoch ended with, and in training mode: with
-    dropout, and with the statistics of each batch in batch normalization. Both draw their
-    dropout masks from the same seeds, other ones in every batch and epoch. Penalties such
-    as L2 are in them, as they are in `loss` and `val_loss`, and so make no part of the
-    gap.
+    dropout, and with the statistics of each batch in batch normalization. Both draw
+    their dropout masks from the same seeds, other ones in every batch and epoch.
+    Penalties such as L2 are in all four losses, and so make no part of the gap.
 
     Put this callback first in the list that `fit` gets, so that the others see its two
     numbers. No Keras variable is changed, be it a weight, a moving average, a state of
-    the optimizer or a random seed. With arrays, or with a data set that was made for this
-    callback, training goes on, bit for bit, as if nothing had been measured. A data set
-    that `fit` reads as well is simply read once more: one that shuffles at each reading,
-    or draws random images, then gives `fit` other batches than it would have without
-    the callback, as good as any.
+    the optimizer or a random seed. With arrays, or with a data set that was made for
+    this callback, training goes on, bit for bit, as if nothing had been measured. A
+    data set that `fit` reads as well is read once more: one that shuffles at each
+    reading, or draws random images, then gives `fit` other batches than without this
+    callback, as good as any.
 
     Parameters
     ----------
     training_data, validation_data : tuple, tf.data.Dataset or keras.utils.PyDataset
-        What `fit` gets. A tuple is (images, labels) or (images, labels, sample weights),
-        arrays that this callback deals into batches of its own. What `fit` gets as
-        `class_weight` must be in the weights. A data set must be batched; a PyDataset
-        must have `num_batches`, which Keras 3.0 lacks. To measure on a part of the
-        training images, give a data set: `loss_at_end` then has a standard error of
-        (standard deviation of the loss of an image) / sqrt(images), and timing and data
-        are off by that, in opposite directions.
+        What `fit` gets. A tuple is (images, labels) or (images, labels, sample
+        weights), arrays that this callback deals into batches of its own. What `fit`
+        gets as `class_weight` must be in the weights. A data set must be batched; a
+        PyDataset must have `num_batches`, which Keras 3.0 lacks. To measure on a part
+        of the training images, give a data set: `loss_at_end` then has a standard error
+        of (standard deviation of the loss of an image) / sqrt(images), and timing and
+        data are off by that, in opposite directions.
     batch_size : int
         As `fit` gets it. A data set brings its own.
 
     Raises
     ------
     ValueError
-        From the start, if data are none of these, images and labels differ in number, or
-        a data set is known to be endless. From `fit`, before the first epoch, if arrays
+        At once, if data are none of these, images and labels differ in number, or a
+        data set is known to be endless. From `fit`, before the first epoch, if arrays
         in batches of `batch_size` do not make the number of batches that `fit` counts;
         and after the first epoch that lacks a validation loss, since Keras tells a
         callback no sooner.
 
     Notes
     -----
-    After `keras.utils.set_random_seed`, `fit` deals arrays into the same batches in every
-    epoch (TensorFlow's issue 35682). A network with batch normalization learns them by
-    heart: its loss in them is lower than in others, by 0.003 to 0.010 in a run on Fashion
-    MNIST. `loss_at_end` is taken in other batches, so timing is too low and data too high
-    by that. A `tf.data.Dataset` with `shuffle` deals new batches in every epoch.
+    After `keras.utils.set_random_seed`, `fit` deals arrays into the same batches in
+    every epoch (TensorFlow's issue 35682). A network with batch normalization learns
+    them by heart: its loss in them is lower than in others, by 0.003 to 0.010 in a run
+    on Fashion MNIST. `loss_at_end` is taken in other batches, so timing is too low and
+    data too high by that. A `tf.data.Dataset` with `shuffle` deals new batches in every
+    epoch.
 
     The loss is that of `model.compute_loss` in batches, and the mean is over images. So
-    is that of Keras from 3.2 on; earlier ones count a smaller last batch in full. A layer
-    that draws from Keras's global generator, not from a `keras.random.SeedGenerator` of
-    its own, draws the same numbers in every batch here.
+    is that of Keras from 3.2 on; earlier ones count a smaller last batch in full. A
+    layer that draws from Keras's global generator, not from a
+    `keras.random.SeedGenerator` of its own, draws the same numbers in every batch here.
     """
 
     def __init__(self, training_data, validation_data, batch_size=32):
@@ -98,7 +95,7 @@ class MeasureReasons(keras.callbacks.Callback):
         self.batch_size = batch_size
 
     def on_train_begin(self, logs=None):
-        """Compare the batches with those of `fit`, and forget an earlier model's graph."""
+        """Compare the batches with those of `fit`; forget an earlier model's graph."""
         steps = self.params.get("steps")
         if isinstance(self.training_data, tuple) and steps:
             batches = math.ceil(_length(self.training_data) / self.batch_size)
@@ -142,16 +139,16 @@ class MeasureReasons(keras.callbacks.Callback):
     def _losses(self, batches, state):
         """Return the loss of each batch in training mode, and the state after them.
 
-        The state is what a batch in training mode changes besides giving its loss: moving
-        averages and random seeds. It is handed on from batch to batch, while the variables
-        of the model keep what they hold. A batch waits for the state of the one before,
-        but for nothing else: so TensorFlow can work on several at once.
+        The state is what a batch in training mode changes: moving averages and random
+        seeds. It is handed on from batch to batch, while the variables of the model
+        keep what they hold. That is all that a batch waits for, so TensorFlow works on
+        several at once.
         """
         model = self.model
         # What `fit` does: a `call` that does not ask for the mode is not told of it.
         asks = "training" in inspect.signature(model.call).parameters
         mode = {"training": True} if asks else {}
-        # Inside a StatelessScope, Keras finds the weights for penalties only in the scope.
+        # For penalties, a StatelessScope needs to hold the weights as well.
         weights = [(weight, weight.value) for weight in model.trainable_variables]
         variables, losses = model.non_trainable_variables, []
         for batch in batches:
@@ -166,7 +163,7 @@ class MeasureReasons(keras.callbacks.Callback):
 
 
 def _checked(data):
-    """Return the data, arrays as NumPy has them; raise ValueError if unfit to measure."""
+    """Return data that can be measured on, arrays as NumPy's; or raise ValueError."""
     if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
         indexed = isinstance(data, keras.utils.PyDataset)
         batches = data.num_batches if indexed else data.cardinality()

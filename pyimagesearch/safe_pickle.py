@@ -3,8 +3,8 @@
 A pickle is a program for a small stack machine, and one of its instructions calls any
 function of any module. The standard library's recipe against that, an Unpickler whose
 `find_class` says no, leaves doors open: a few bytes can make it fill the memory (a memo
-index of two billion) or run for years (dict keys that take so long to hash or to compare).
-So the pickle is rewritten and looked through first.
+index of two billion) or run for years (dict keys that take so long to hash). So the
+pickle is rewritten and looked through first.
 """
 
 import io
@@ -37,7 +37,7 @@ class _NumPyType:
         self.order = ">" if state[1] == ">" else "<"
 
     def number(self, content):
-        """Decode the bytes of one number; protocols 0 to 2 give them as Latin-1 text."""
+        """Decode the bytes of a number; protocols 0 to 2 have them as Latin-1 text."""
         content = content.encode("latin1") if isinstance(content, str) else content
         return np.frombuffer(content, self.order + self.name).item()
 
@@ -46,7 +46,7 @@ class _Unpickler(pickle.Unpickler):
     """The standard library's recipe: it finds three stand-ins, and refuses the rest."""
 
     def find_class(self, module, name):
-        # New functions each time, since a pickle may set attributes of what it is given.
+        # New functions each time: a pickle may set attributes of what it is given.
         match module, name:
             case "numpy", "dtype":
                 return _NumPyType
@@ -103,9 +103,10 @@ def load_history(path, metric="loss"):
     Returns
     -------
     dict of str to list of float
-        The metric and its `val_` twin; with the loss also the two curves of `--reasons`,
-        if the history has both. All are of equal length, one number per epoch. NaN stands
-        for a number that is not finite; where there are some, a line on stderr says so.
+        The metric and its `val_` twin; with the loss also the two curves of
+        `--reasons`, if the history has both. All are of equal length, one number per
+        epoch. NaN stands for a number that is not finite; where there are some, a line
+        on stderr says so.
 
     Raises
     ------
@@ -114,8 +115,8 @@ def load_history(path, metric="loss"):
     """
     try:
         with open(path, "rb") as file:
-            # Room for 25,000 epochs of four metrics; what is larger comes cut off. And a
-            # dict, or it is an error to unpack it.
+            # Room for 25,000 epochs of four metrics; what is larger comes cut off. What
+            # is no dict is an error to unpack.
             history = {**loads(file.read(1_000_000))}
     except FileNotFoundError as error:
         advice = command("fashion_mnist.py", "--history", path)
@@ -146,9 +147,7 @@ def load_history(path, metric="loss"):
             reason = (
                 f"{path} has {epochs} epochs of {metric}, but {len(values)} of {name}"
             )
-            raise UserError(
-                f"{reason}: it takes one of each per epoch (validation_freq=1)"
-            )
+            raise UserError(f"{reason}: each needs one per epoch (validation_freq=1)")
         # Infinity, and an int too large for a float, are drawn like NaN: as a gap.
         # Matplotlib needs some room above the largest number.
         curve = [float(value) if abs(value) < 1e300 else math.nan for value in values]
