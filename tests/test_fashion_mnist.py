@@ -104,6 +104,8 @@ def plain_history(images, rate, batch_size, epochs, dropout, seed):
         logs = model.fit(
             dealt.batch(batch_size),
             validation_data=(testX, testY),
+            # Keras before 3.2 counts a smaller last batch in full.
+            validation_batch_size=batch_size,
             shuffle=False,
             verbose=0,
         ).history
