@@ -20,7 +20,7 @@ ap.add_argument("--reasons", action="store_true", help="measure what makes the g
 args = ap.parse_args()
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
 if min(EPOCHS, BS) < 1 or not INIT_LR > 0 or not 0 <= args.seed < 2**32:
-    ap.error("--epochs and --batch-size are from 1 on, --seed from 0, --lr above 0")
+    ap.error("--epochs, --batch-size: from 1 on; --lr: above 0; --seed: 0 to 2**32 - 1")
 save_history = history.SaveHistory(args.history)
 cli.begin(save_history.summary)  # Ctrl-C says what is saved
 keras.utils.set_random_seed(args.seed)
@@ -44,13 +44,13 @@ if dataset == "digits":
     labelNames = list("0123456789")
 print(f"[INFO] training MiniVGGNet on {len(trainX)} images of {dataset}...")
 schedule = InverseTimeDecay(INIT_LR, decay_steps=1, decay_rate=INIT_LR / EPOCHS)
-opt = keras.optimizers.SGD(learning_rate=schedule, momentum=0.9)
+opt = keras.optimizers.SGD(learning_rate=schedule, momentum=0.9)  # falls each update
 model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
 callbacks = [save_history]
-if args.reasons:
+if args.reasons:  # first in the list, so that save_history gets its numbers
     callbacks.insert(0, reasons.MeasureReasons((trainX, trainY), (testX, testY), BS))
-H = model.fit(  # data sets: after a seed, arrays have the same batches each epoch
+H = model.fit(  # train shuffles itself: anew each epoch, as arrays would not be
     train, validation_data=test, epochs=EPOCHS, shuffle=False, callbacks=callbacks
 )
 # Precision and recall of each class, on the test set.
@@ -61,8 +61,8 @@ print(
     classification_report(truth, predictions, target_names=labelNames, zero_division=0)
 )
 
-# Every finished epoch is in PATH.part already. The whole history goes to PATH, and only
-# now replaces what an earlier run left there.
+# Every finished epoch is in training.pickle.part already. Only now does the history go
+# to training.pickle, and replace what an earlier run left there.
 print(f"[INFO] saving the history to {args.history}...")
 save_history.complete(H.history)
 print(f"[INFO] {save_history.summary()}")

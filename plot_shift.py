@@ -38,7 +38,7 @@ for panel in (top, bottom):
     # Panels that share their axes hide the upper numbers. Epochs are whole numbers.
     panel.tick_params(labelbottom=True)
     panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    plt.setp(panel.get_lines(), markevery=1 + len(epochs) // 50)
+    plt.setp(panel.get_lines(), markevery=1 + len(epochs) // 50)  # at most 50 markers
     panel.legend()
 figure.subplots_adjust(0.09, 0.08, 0.98, 0.95, hspace=0.36)
 

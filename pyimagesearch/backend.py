@@ -16,7 +16,7 @@ CHATTER = (
     r"oneDNN custom|find cuda drivers|call to cuInit|find TensorRT|register cu\w+ factory"
     r"|computation placer already|available CPU|following instructions|messages before absl"
 )
-# A program of its own: what TensorFlow says when it dies while it starts is passed on.
+# A process of its own: so the last words of a TensorFlow that crashes are passed on.
 FILTER = (
     "import re, sys; sys.stderr.buffer.writelines(line for line in sys.stdin.buffer"
     " if not re.search(sys.argv[1].encode(), line))"
@@ -36,9 +36,7 @@ with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as
         import keras
         import tensorflow as tf
 
-        tf.config.list_logical_devices()
-    except ModuleNotFoundError as error:
-        raise cli.UserError(f"{error}: {cli.ENVIRONMENT}") from error
+        tf.config.list_logical_devices()  # starts them, which has its chatter, too
     finally:
         sys.stderr.flush()
         os.dup2(stderr, 2)

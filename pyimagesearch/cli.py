@@ -1,4 +1,4 @@
-"""What a script owes its user: one line, where a traceback would be no help."""
+"""Errors in one line, where a traceback is no help. Not needed to follow the story."""
 
 import os
 import shlex
@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 # What to do where a package is missing.
-ENVIRONMENT = "use the environment's Python, .venv/bin/python (README.md makes it)"
+ENVIRONMENT = "use .venv/bin/python, after .venv/bin/pip install -r requirements.txt (see README.md)"
 
 
 class UserError(Exception):
@@ -17,11 +17,12 @@ class UserError(Exception):
 
 
 def begin(summary=lambda: "nothing was saved"):
-    """Let Ctrl-C and a `UserError` end the script in one line on stderr.
+    """Let Ctrl-C, a `UserError` and a missing package end the script in one line.
 
-    Their exit codes are 130, as after any program that Ctrl-C ends, and 1. Line breaks
-    and control characters, which the name of a file may bring along, become question
-    marks. Also, each printed line is shown at once, in a file as in a terminal.
+    The line goes to stderr. The exit codes are 130, as after any program that Ctrl-C
+    ends, and 1. Line breaks and control characters, which the name of a file may bring
+    along, become question marks. Also, each printed line is shown at once, in a file as
+    in a terminal.
 
     Parameters
     ----------
@@ -33,12 +34,13 @@ def begin(summary=lambda: "nothing was saved"):
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
 
     def hook(kind, value, traceback):
-        if kind not in (KeyboardInterrupt, UserError):
+        if kind not in (KeyboardInterrupt, UserError, ModuleNotFoundError):
             return sys.__excepthook__(kind, value, traceback)
         if sys.stdout.isatty():
-            print(flush=True)  # below Keras's progress bar
+            print(flush=True)  # Keras's progress bar may have left its line open
         interrupted = kind is KeyboardInterrupt
-        line = f"interrupted: {summary()}" if interrupted else f"error: {value}"
+        advice = f": {ENVIRONMENT}" if kind is ModuleNotFoundError else ""
+        line = f"interrupted: {summary()}" if interrupted else f"error: {value}{advice}"
         printable = (one if one.isprintable() else "?" for one in line[:1000])
         print("".join(printable), file=sys.stderr)
         sys.exit(130 if interrupted else 1)
@@ -47,7 +49,7 @@ def begin(summary=lambda: "nothing was saved"):
 
 
 def command(script, *arguments):
-    """Return a command that runs a script beside the running one, when it is pasted."""
+    """Return a command, quoted for pasting, for a script beside the running one."""
     path = os.path.join(os.path.dirname(sys.argv[0]), script)
     words = [sys.executable, path, *arguments]
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)

@@ -54,7 +54,7 @@ def load(dataset=None):
             bad = next(filter(_is_damaged, files), folder)
             advice = "delete it, and the next run downloads it again"
             raise UserError(f"{bad} is damaged ({error}): {advice}") from error
-        # What Keras makes of it names the URL; what it was made from is shorter.
+        # Keras's message has the URL in it; the error behind it is shorter.
         reason = getattr(error.__context__, "reason", error)
     problem = f"Fashion MNIST is not in {folder} and cannot be downloaded ({reason})"
     if dataset:
@@ -148,7 +148,7 @@ def deal(images, labels, batch_size, seed=None):
         minute, with idle cores, at the end of an epoch.
     """
 
-    @tf.autograph.experimental.do_not_convert  # which would write files
+    @tf.autograph.experimental.do_not_convert  # converting it would write files
     def gather(rows, arrays):
         return tuple(tf.gather(array, rows) for array in arrays)
 

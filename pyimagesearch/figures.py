@@ -1,4 +1,4 @@
-"""What the figure has besides its two panels: a place to go to, and a third panel."""
+"""A place for the figure, and its third panel. Not needed to follow the story."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from pyimagesearch.gap import TERMS
 
 
 def choose_backend(output, source):
-    """See to it that figures can be made. Call it before the first one is.
+    """Choose a window, or drawing without one. Call it before a figure is made.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ def show_or_save(figure, output, source, metric):
     """
     # The name of the window system that the backend draws on, None for files only.
     if not output and figure.canvas.required_interactive_framework:
-        plt.show()
-        return
-    path = output or f"{os.path.basename(source).split('.')[0]}_{metric}.png"
+        return plt.show()
+    name = os.path.basename(source).removesuffix(".part").removesuffix(".pickle")
+    path = output or f"{name}_{metric}.png"
     try:
         figure.savefig(path)
     except OSError as error:
@@ -83,14 +83,16 @@ def draw_terms(figure, terms):
     grid = figure.add_gridspec(3, 1)
     for panel, place in zip(figure.axes, grid):
         panel.set_subplotspec(place)
+    # Room for half as much again, and for the legend above it.
     figure.set_figheight(figure.get_figheight() * 1.64)
     panel = figure.add_subplot(grid[2], sharex=figure.axes[0])
     panel.axhline(0, color="black", linewidth=1)
     panel.plot(terms["gap"], "ko-", label="gap: training - validation loss")
-    # Other colours than those of the two losses.
+    # One for each of TERMS, in other colours than those of the two losses.
     styles = ("s--", "C5"), ("^:", "C2"), ("D-.", "tab:brown")
     for (name, label), (style, color) in zip(TERMS.items(), styles):
         panel.plot(terms[name], style, color=color, label=label)
+    plt.setp(panel.get_lines(), markevery=1 + len(terms["gap"]) // 50)
     panel.set(xlabel="Epoch #", ylabel="Difference of losses")
     panel.set_title("What Makes the Gap", pad=34)
     # Above the panel, where it hides no curve.

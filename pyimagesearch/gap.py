@@ -14,7 +14,7 @@ TERMS = {
     "data": "data (Reason #3: training - validation images)",
 }
 # Where neither the gap nor a term is larger than this share of the training loss, no
-# cause is named: chance makes 3% with 10,000 validation images, 9.5% with 1,000.
+# cause is named: with 1,000 validation images, chance makes 9.5% (see SPREAD).
 SMALL = 0.1
 # A term below this share of the largest one is not named. A gap below it has no cause:
 # the terms cancel out.
@@ -22,8 +22,9 @@ MINOR = 0.15
 # A term so many times as large as any other in its direction is the main cause; terms
 # that are closer to each other are named together.
 CLEARLY = 1.5
-# Advice looks at so many epochs at the end. To train harder needs losses that fell by
-# at least this share of the first one, and that are within that share of their lowest.
+# Advice on the split takes a data term above 0 in the LAST epochs. Advice to train
+# harder takes losses that fell by the share FALLEN of the first one, and are within the
+# share NEAR of their lowest.
 LAST, FALLEN, NEAR = 3, 0.2, 0.02
 # Standard deviation of the losses of single images, as a multiple of their mean: 2.5 to
 # 3 in the first epochs on Fashion MNIST. A mean of n losses is off by SPREAD / sqrt(n),
@@ -136,18 +137,18 @@ def _cause(epoch, terms, loss):
     if gap == 0:
         says = f"In epoch {epoch}, the two losses are equal"
     if max(largest, abs(gap)) <= SMALL * abs(loss):
-        return f"{says}; no term is large enough, beside the losses, to name a cause."
+        return f"{says}; nothing exceeds {SMALL:.0%} of the loss, so no cause is named."
     named = [name for name in TERMS if abs(sizes[name]) >= MINOR * largest]
     named.sort(key=lambda name: -sizes[name] * gap)
     says += ": " + ", ".join(f"{name} {sizes[name]:+.3g}" for name in named) + "."
     if "regularization" in named and sizes["regularization"] < 0:
-        says += " (Regularization below 0: running means may lag after few updates.)"
+        says += " (Regularization below 0: running means may lag, as at the start.)"
     causes = [name for name in named if CLEARLY * sizes[name] / sizes[named[0]] > 1]
     if abs(gap) < MINOR * largest:
-        return f"{says} They all but cancel out."
+        return f"{says} The terms all but cancel out."
     says += f" Main cause: {' and '.join(causes)}."
     if causes[0] == "data" and gap < 0:
-        says += " The images that it trained on are easier for the network."
+        says += " The training images are easier for the network."
     return says
 
 
@@ -171,11 +172,11 @@ def _advice(history, terms):
     first, last, lowest = curves[:, 0], curves[:, -1], curves.min(axis=1)
     fallen = (first - last > FALLEN * abs(first)).all()
     at_lowest = (last - lowest <= NEAR * abs(lowest)).all()
-    lower = terms["gap"][-1] > SMALL * abs(history["loss"][-1])
-    if fallen and at_lowest and lower:
+    validation_lower = terms["gap"][-1] > SMALL * abs(history["loss"][-1])
+    if fallen and at_lowest and validation_lower:
         return (
             "There is room to train harder: both losses have fallen, and the validation "
             "loss is the lower one and near its lowest. Train longer, with less "
-            "regularization or a higher learning rate, as long as that lowers it."
+            "regularization or a higher learning rate, as long as it falls."
         )
     return ""

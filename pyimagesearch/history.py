@@ -1,4 +1,4 @@
-"""The training history, saved after every epoch: a run that is cut off loses none.
+"""Safe files: a run that is cut off loses no finished epoch. Not part of the story.
 
 A history is a dict of metric name to list of floats, one per epoch, as Keras's
 `History` keeps it. The file is a pickle that a bare `pickle.load` reads.
@@ -75,7 +75,7 @@ class SaveHistory(keras.callbacks.Callback):
     def summary(self):
         """Return how many epochs are saved, and the command that draws them."""
         if self.epochs == 0:
-            return "no epoch was finished, so nothing was saved"
+            return "nothing was saved"
         saved = f"{self.epochs} of {self.params['epochs']} epochs saved"
         draw = command("plot_shift.py", "--input", self.saved)
         return f"{saved}; to draw them: {draw}"
@@ -91,11 +91,12 @@ class SaveHistory(keras.callbacks.Callback):
         except OSError as error:
             reason = f"cannot write {path}: {error.strerror}; {self.summary()}"
             raise UserError(reason) from error
-        finally:
-            with contextlib.suppress(FileNotFoundError):
+        finally:  # It is still there if writing failed.
+            with contextlib.suppress(OSError):
                 os.remove(self.new)
         # A power cut is to keep the new name, too; Windows cannot sync a folder.
         with contextlib.suppress(OSError):
             folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-            os.fsync(folder)
+            with contextlib.suppress(OSError):
+                os.fsync(folder)
             os.close(folder)

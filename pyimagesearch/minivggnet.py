@@ -65,6 +65,7 @@ class MiniVGGNet:
             # One probability per class.
             layers.Dense(classes, activation="softmax"),
         ]
+        # Only now: each layer drew a seed, so the weights of the others are the same.
         if not dropout:
             network = [one for one in network if not isinstance(one, layers.Dropout)]
         return keras.Sequential(network)

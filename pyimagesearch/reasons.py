@@ -12,9 +12,9 @@ measured, on which images, or whether regularization is on. Two cautions:
 
 - Timing is more than time. `loss` scores an image before the network learns from it,
   `loss_at_end` after. What it has learned of just these images raises timing, and
-  lowers data by the same amount. In epoch 0 this can be told: no image was seen before,
-  so loss - val_loss_regularized is what it has learned of unseen images, too (where the
-  images of both sets are equally hard), and the rest of timing is what data has lost.
+  lowers data by the same amount. In epoch 0 the two can be told apart, since no image
+  was seen before: timing + data is what the network gained on unseen images, too (if
+  both sets are equally hard), and the rest of timing is what it learned of these.
 - The split has an order. Regularization is measured on the validation images; on the
   training images it would have another size, and the terms would add up as well.
 
@@ -25,7 +25,6 @@ This module needs nothing else of this package, only Keras on TensorFlow. It is 
 import inspect
 import itertools
 import math
-import operator
 
 import keras
 import numpy as np
@@ -39,8 +38,8 @@ class MeasureReasons(keras.callbacks.Callback):
     """Add `loss_at_end` and `val_loss_regularized` to what each epoch reports.
 
     Both are taken at the weights that the epoch ended with, and in training mode: with
-    dropout, and with the statistics of each batch in batch normalization. Both draw
-    their dropout masks from the same seeds, other ones in every batch and epoch.
+    dropout, and with the statistics of each batch in batch normalization. Both start
+    from the same seeds for dropout, which move on with every batch and epoch.
     Penalties such as L2 are in all four losses, and so make no part of the gap.
 
     Put this callback first in the list that `fit` gets, so that the others see its two
@@ -134,7 +133,7 @@ class MeasureReasons(keras.callbacks.Callback):
             order = np.random.default_rng(epoch).permutation(_length(data))
             for start in range(0, len(order), self.batch_size):
                 rows = order[start : start + self.batch_size]
-                yield tf.nest.map_structure(operator.itemgetter(rows), data)
+                yield tf.nest.map_structure(lambda array, rows=rows: array[rows], data)
 
     def _losses(self, batches, state):
         """Return the loss of each batch in training mode, and the state after them.
@@ -168,7 +167,7 @@ def _checked(data):
         indexed = isinstance(data, keras.utils.PyDataset)
         batches = data.num_batches if indexed else data.cardinality()
         if batches in (None, tf.data.INFINITE_CARDINALITY):
-            raise ValueError("the data set never ends: give one without repeat()")
+            raise ValueError("the data set never ends, or does not say how long it is")
         return data
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise ValueError("give (images, labels), or a data set in batches")

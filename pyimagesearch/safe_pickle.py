@@ -1,10 +1,11 @@
-"""Read a history, also from a stranger: plain containers and numbers, and nothing else.
+"""Safe reading of a history, also a stranger's. Not needed to follow the story.
 
-A pickle is a program for a small stack machine, and one of its instructions calls any
-function of any module. The standard library's recipe against that, an Unpickler whose
-`find_class` says no, leaves doors open: a few bytes can make it fill the memory (a memo
-index of two billion) or run for years (dict keys that take so long to hash). So the
-pickle is rewritten and looked through first.
+Only dicts, lists, texts and numbers are read. A pickle is a program for a small stack
+machine, and one of its instructions calls any function of any module. The standard
+library's recipe against that, an Unpickler whose `find_class` says no, leaves doors
+open: a few bytes can make it fill the memory (a memo index of two billion) or run for
+years (dict keys that take so long to hash). So the pickle is rewritten and looked
+through first.
 """
 
 import io
@@ -80,13 +81,13 @@ def loads(content):
         name = instruction.name
         # A tuple may only be the arguments of a stand-in. Kept, it could become part of
         # others that share it, until their hash takes years.
-        kept = "TUPLE" in before and name not in ("REDUCE", "BUILD")
-        # Of whole numbers below 2**63, no more than a few have the same hash; of larger
-        # ones, and of frozen sets, any number may.
+        kept = "TUPLE" in before and name not in ("REDUCE", "BUILD", "FRAME")
+        # Of floats, and of whole numbers below 2**63, no more than a few dozen have the
+        # same hash; of larger ones, and of frozen sets, any number may.
         huge = isinstance(argument, int) and abs(argument) >= 2**63
         if kept or huge or name.endswith("SET"):
-            raise pickle.UnpicklingError(f"no history needs a {name}")
-        before = name
+            raise pickle.UnpicklingError(f"no history needs {before if kept else name}")
+        before = before if name == "FRAME" else name  # which may stand anywhere
     return _Unpickler(io.BytesIO(content), encoding="latin1").load()
 
 
@@ -105,8 +106,8 @@ def load_history(path, metric="loss"):
     dict of str to list of float
         The metric and its `val_` twin; with the loss also the two curves of
         `--reasons`, if the history has both. All are of equal length, one number per
-        epoch. NaN stands for a number that is not finite; where there are some, a line
-        on stderr says so.
+        epoch. NaN stands for a number that is not finite, or above 1e300; where there
+        are some, a line on stderr says so.
 
     Raises
     ------
@@ -115,8 +116,8 @@ def load_history(path, metric="loss"):
     """
     try:
         with open(path, "rb") as file:
-            # Room for 25,000 epochs of four metrics; what is larger comes cut off. What
-            # is no dict is an error to unpack.
+            # Room for 25,000 epochs of four metrics; what is larger comes cut off. The
+            # braces take nothing but a dict.
             history = {**loads(file.read(1_000_000))}
     except FileNotFoundError as error:
         advice = command("fashion_mnist.py", "--history", path)
@@ -139,7 +140,8 @@ def load_history(path, metric="loss"):
     curves = {}
     for name in names:
         values = history.get(name)
-        if not isinstance(values, list) or not {*map(type, values)} <= {int, float}:
+        # Set is less than set: the values are some, and of no other types.
+        if type(values) is not list or not set() < {*map(type, values)} <= {int, float}:
             there = ", ".join(map(str, history)) or "nothing"
             raise UserError(f"{path} has no numbers of {name}, but has {there:.200}")
         epochs = len(curves.get(metric, values))
@@ -148,8 +150,8 @@ def load_history(path, metric="loss"):
                 f"{path} has {epochs} epochs of {metric}, but {len(values)} of {name}"
             )
             raise UserError(f"{reason}: each needs one per epoch (validation_freq=1)")
-        # Infinity, and an int too large for a float, are drawn like NaN: as a gap.
-        # Matplotlib needs some room above the largest number.
+        # Infinity is drawn like NaN, as a gap. So is what is almost as large, since
+        # matplotlib needs room above it.
         curve = [float(value) if abs(value) < 1e300 else math.nan for value in values]
         missing = sum(map(math.isnan, curve))
         if missing == epochs:

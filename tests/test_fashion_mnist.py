@@ -356,11 +356,15 @@ def test_mistake_ends_in_one_line(flags, words, tmp_path):
     ("script", "flags", "words"),
     [
         ("fashion_mnist.py", ["--epochs", "1.5"], "invalid int value: '1.5'"),
-        ("fashion_mnist.py", ["--epochs", "0"], "--epochs and --batch-size are from 1"),
-        ("fashion_mnist.py", ["--batch-size", "0"], "--batch-size are from 1 on"),
-        ("fashion_mnist.py", ["--lr", "0"], "--lr above 0"),
-        ("fashion_mnist.py", ["--lr", "nan"], "--lr above 0"),
-        ("fashion_mnist.py", ["--seed", "-1"], "--seed from 0"),
+        ("fashion_mnist.py", ["--epochs", "0"], "--epochs, --batch-size: from 1 on"),
+        (
+            "fashion_mnist.py",
+            ["--batch-size", "0"],
+            "--epochs, --batch-size: from 1 on",
+        ),
+        ("fashion_mnist.py", ["--lr", "0"], "--lr: above 0"),
+        ("fashion_mnist.py", ["--lr", "nan"], "--lr: above 0"),
+        ("fashion_mnist.py", ["--seed", "-1"], "--seed: 0 to 2**32 - 1"),
         ("plot_shift.py", ["--colour"], "unrecognized arguments: --colour"),
     ],
 )
@@ -386,7 +390,7 @@ def test_a_python_without_the_packages_is_told_in_one_line(script, tmp_path):
         text=True,
         check=False,
     )
-    words = ("No module named", "environment's Python, .venv/bin/python")
+    words = ("No module named", "use .venv/bin/python, after .venv/bin/pip install -r")
     assert_one_line_error(process, *words)
 
 

@@ -139,11 +139,20 @@ def test_each_metric_has_a_figure_of_its_own(folder):
     assert names == {"training.pickle", "training_loss.png", "training_accuracy.png"}
 
 
+def test_a_name_with_dots_keeps_them(folder):
+    (folder / "training.pickle").rename(folder / "lr0.01.pickle.part")
+    assert run("plot_shift.py", "-i", "lr0.01.pickle.part", cwd=folder).returncode == 0
+    assert (folder / "lr0.01_loss.png").is_file()
+
+
 def test_many_epochs_are_no_band_of_markers(folder, monkeypatch):
     values = list(np.linspace(1, 0.5, 1000))
-    history = {"loss": values, "val_loss": values}
+    names = ("loss", "val_loss", "loss_at_end", "val_loss_regularized")
+    history = dict.fromkeys(names, values)
     (folder / "training.pickle").write_bytes(pickle.dumps(history))
-    for panel in drawn(folder, monkeypatch):
+    panels = drawn(folder, monkeypatch)
+    assert len(panels) == 3
+    for panel in panels:
         for line in panel.get_lines():
             assert 25 <= 1000 / line.get_markevery() <= 50
 
