@@ -41,7 +41,7 @@ def test_reads_numpy_scalars(name, order, protocol):
 @pytest.mark.parametrize("padding", range(25))
 def test_reads_many_numpy_scalars(padding):
     # So many that the rewritten pickle gets a second frame, after any instruction.
-    history = {"-" * padding: [*np.linspace(0, 1, 4_000)]}
+    history = {"-" * padding: [*np.linspace(0, 1, 5_000)]}
     assert safe_pickle.loads(pickle.dumps(history, 4)) == history
 
 
