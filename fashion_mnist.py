@@ -8,15 +8,16 @@ from sklearn.metrics import classification_report
 
 # The flags. All have defaults, which --help tells in brackets, so none is needed. One
 # with "store_true" takes no value: it is there, or not.
-ap = argparse.ArgumentParser(description="Train. First try: --epochs 2 --reasons")
-ap.add_argument("-i", "--history", default="training.pickle", help="(training.pickle)")
-ap.add_argument("--dataset", choices=["fashion-mnist", "digits"], help="(first found)")
-ap.add_argument("--no-dropout", action="store_true", help="leave dropout out")
-ap.add_argument("--epochs", type=int, default=25, help="passes over the images (25)")
-ap.add_argument("--batch-size", type=int, default=32, help="images per update (32)")
-ap.add_argument("--lr", type=float, default=0.01, help="first learning rate (0.01)")
-ap.add_argument("--seed", type=int, default=42, help="one seed, one history (42)")
-ap.add_argument("--reasons", action="store_true", help="measure what makes the gap")
+ap = argparse.ArgumentParser(description="Train. First look: --epochs 2 --reasons")
+flag = ap.add_argument
+flag("-i", "--history", default="training.pickle", help="saved there (training.pickle)")
+flag("--dataset", choices=["fashion-mnist", "digits"], help="(digits if offline)")
+flag("--epochs", type=int, default=25, help="passes over the images (25)")
+flag("--batch-size", type=int, default=32, help="images per update (32)")
+flag("--lr", type=float, default=0.01, help="learning rate at the start (0.01)")
+flag("--seed", type=int, default=42, help="one seed, one history, on one machine (42)")
+flag("--reasons", action="store_true", help="measure timing, regularization and data")
+flag("--no-dropout", action="store_true", help="leave dropout out")
 args = ap.parse_args()
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
 if min(EPOCHS, BS) < 1 or not INIT_LR > 0 or not 0 <= args.seed < 2**32:
@@ -28,8 +29,7 @@ print("[INFO] loading the images...")
 dataset, (trainX, trainY), (testX, testY) = datasets.load(args.dataset)
 print(f"[INFO] test images also trained on: {datasets.count_leaks(trainX, testX)}")
 
-# Convolutions expect a channel axis, which grey images lack. And networks learn better
-# from numbers between 0 and 1 than from pixels between 0 and 255.
+# Convolutions need a channel axis; networks learn better from 0 to 1 than to 255.
 trainX, testX = trainX[..., None], testX[..., None]
 trainX, testX = trainX.astype("float32") / 255, testX.astype("float32") / 255
 

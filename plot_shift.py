@@ -8,7 +8,7 @@ import numpy as np
 ap = argparse.ArgumentParser(description="Draw the curves, also half an epoch shifted.")
 ap.add_argument("-i", "--input", default="training.pickle", help="the training history")
 ap.add_argument("-o", "--output", help="a .png, .pdf or .svg instead of a window")
-ap.add_argument("--metric", default="loss", help="such as accuracy, default: loss")
+ap.add_argument("--metric", default="loss", help="or accuracy, say (loss)")
 args = ap.parse_args()
 cli.begin()
 H = safe_pickle.load_history(args.input, args.metric)
