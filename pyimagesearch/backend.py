@@ -36,7 +36,7 @@ with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as
         import keras
         import tensorflow as tf
 
-        tf.config.list_logical_devices()  # starts them, which has its chatter, too
+        tf.config.list_logical_devices()  # start now, while filtered
     finally:
         sys.stderr.flush()
         os.dup2(stderr, 2)
