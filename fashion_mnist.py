@@ -50,7 +50,7 @@ model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy
 callbacks = [save_history]
 if args.reasons:  # first in the list, so that save_history gets its numbers
     callbacks.insert(0, reasons.MeasureReasons((trainX, trainY), (testX, testY), BS))
-H = model.fit(  # train shuffles itself: anew each epoch, as arrays would not be
+H = model.fit(  # train shuffles itself, anew each epoch; seeded arrays would not
     train, validation_data=test, epochs=EPOCHS, shuffle=False, callbacks=callbacks
 )
 # Precision and recall of each class, on the test set.
