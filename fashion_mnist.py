@@ -17,6 +17,7 @@ flag("--batch-size", type=int, default=32, help="images per update (32)")
 flag("--lr", type=float, default=0.01, help="learning rate at the start (0.01)")
 flag("--seed", type=int, default=42, help="one seed, one history, on one machine (42)")
 flag("--reasons", action="store_true", help="measure timing, regularization and data")
+flag("--hold-out", type=int, default=0, metavar="N", help="not trained on (0)")
 flag("--no-dropout", action="store_true", help="leave dropout out")
 args = ap.parse_args()
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
@@ -36,12 +37,13 @@ trainX, testX = trainX.astype("float32") / 255, testX.astype("float32") / 255
 # One-hot encode the labels: 3 becomes [0, 0, 0, 1, 0, 0, 0, 0, 0, 0].
 trainY = keras.utils.to_categorical(trainY, 10)
 testY = keras.utils.to_categorical(testY, 10)
-train = datasets.deal(trainX, trainY, BS, seed=args.seed)
-test = datasets.deal(testX, testY, BS)
+N, held_out = args.hold_out, None
+
 labelNames = ["top", "trouser", "pullover", "dress", "coat", "sandal", "shirt"]
 labelNames += ["sneaker", "bag", "ankle boot"]
-if dataset == "digits":
-    labelNames = list("0123456789")
+if N:  # training images that are as new to the network as the test images
+    (trainX, trainY), held_out = datasets.hold_out(dataset, trainX, trainY, N, args.seed)
+train, test = datasets.deal(trainX, trainY, BS, seed=args.seed), datasets.deal(testX, testY, BS)
 print(f"[INFO] training MiniVGGNet on {len(trainX)} images of {dataset}...")
 schedule = InverseTimeDecay(INIT_LR, decay_steps=1, decay_rate=INIT_LR / EPOCHS)
 opt = keras.optimizers.SGD(learning_rate=schedule, momentum=0.9)  # falls each update
@@ -49,13 +51,15 @@ model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
 callbacks = [save_history]
 if args.reasons:  # first in the list, so that save_history gets its numbers
-    callbacks.insert(0, reasons.MeasureReasons((trainX, trainY), (testX, testY), BS))
+    callbacks.insert(0, reasons.MeasureReasons((trainX, trainY), (testX, testY), held_out, BS))
 H = model.fit(  # train shuffles itself, anew each epoch; seeded arrays would not
     train, validation_data=test, epochs=EPOCHS, shuffle=False, callbacks=callbacks
 )
 # Precision and recall of each class, on the test set.
 print(f"[INFO] evaluating on {len(testX)} images of {dataset}...")
 truth = testY.argmax(axis=1)
+if dataset == "digits":
+    labelNames = list("0123456789")
 predictions = model.predict(test).argmax(axis=1)
 print(
     classification_report(truth, predictions, target_names=labelNames, zero_division=0)

@@ -4,6 +4,7 @@
 """
 
 import gzip
+import math
 import os
 import socket
 import zlib
@@ -18,6 +19,8 @@ from pyimagesearch.cli import UserError
 
 # Seconds without a byte after which a download has failed.
 PATIENCE = 20
+# Places at which each of the digits is shown: so many images in a row are of one digit.
+PLACES = 5
 
 
 def load(dataset=None):
@@ -112,6 +115,42 @@ def _place(images, labels, random):
         for offset in random.choice(25, size=5, replace=False)
     ]
     return np.array(moved), labels.repeat(5).astype("uint8")
+
+
+def hold_out(dataset, images, labels, number, seed):
+    """Draw training images at random that are not to be trained on.
+
+    Parameters
+    ----------
+    dataset : str
+        As `load` returns it. Of the digits, all images of a digit are trained on, or
+        none: if the number is no multiple of 5, up to 4 images are left out of both.
+    images, labels : numpy.ndarray
+        The training data, of equal length.
+    number : int
+        How many to draw. With 0, all stay, in their order.
+    seed : int
+        It decides which.
+
+    Returns
+    -------
+    training, held_out : (images, labels)
+        The first in their order.
+
+    Raises
+    ------
+    UserError
+        If nothing is left to train on.
+    """
+    in_a_row = PLACES if dataset == "digits" else 1
+    drawn = np.random.default_rng(seed).permutation(len(images) // in_a_row)
+    rows = (drawn[:, None] * in_a_row + np.arange(in_a_row)).ravel()
+    held = rows[:number]
+    kept = np.sort(rows[math.ceil(number / in_a_row) * in_a_row :])
+    if not len(kept):
+        problem = f"--hold-out {number} leaves none of {len(images)} images to train on"
+        raise UserError(f"{problem}: hold out fewer")
+    return (images[kept], labels[kept]), (images[held], labels[held])
 
 
 def count_leaks(training_images, validation_images):

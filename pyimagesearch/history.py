@@ -47,7 +47,9 @@ class SaveHistory(keras.callbacks.Callback):
             self.history.setdefault(name, []).append(float(value))
         self._write(self.part, self.history)
         self.epochs += 1
-        if not all(map(math.isfinite, logs.values())):
+        # `data_error` is NaN where there is none.
+        losses = [value for name, value in logs.items() if "loss" in name]
+        if not all(map(math.isfinite, losses)):
             problem = f"a loss of epoch {epoch + 1} is not finite: try a lower --lr"
             raise UserError(f"{problem}; {self.summary()}")
         if not sys.stdout.isatty():

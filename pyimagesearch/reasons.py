@@ -1,30 +1,37 @@
 """Measure, epoch by epoch, why the validation loss is lower than the training loss.
 
-The tutorial gives three reasons. Two more losses, both taken in training mode at the
-end of each epoch, split the gap between the two losses into one term for each reason:
+The tutorial gives three reasons: the training loss is taken earlier, it is taken with
+regularization, and the validation images may be easier. Overfitting works against them.
+Up to three more losses, taken in training mode at the end of each epoch, split the gap
+between the two losses into a term for each:
 
-    timing (Reason #2) = loss - loss_at_end
-    data (Reason #3) = loss_at_end - val_loss_regularized
-    regularization (Reason #1) = val_loss_regularized - val_loss
+    timing = loss - loss_at_end
+    overfitting = loss_at_end - held_out_loss_regularized
+    data = held_out_loss_regularized - val_loss_regularized
+    regularization = val_loss_regularized - val_loss
 
 They add up to loss - val_loss. In each of them one thing changes: when the loss is
-measured, on which images, or whether regularization is on. Two cautions:
+taken, whether the network has trained on the images, where the images come from, and
+whether regularization is on. Held-out images are drawn like the training images, but
+not trained on. Without them, the two terms in the middle stay one, and nobody can tell
+easier images from images that the network knows. Two cautions:
 
 - Timing is more than time. `loss` scores an image before the network learns from it,
   `loss_at_end` after. What it has learned of just these images raises timing, and
-  lowers data by the same amount. In epoch 0 the two can be told apart, since no image
-  was seen before: timing + data is what the network gained on unseen images, too (if
-  both sets are equally hard), and the rest of timing is what it learned of these.
+  lowers overfitting by the same amount. A penalty such as L2 is in all the losses:
+  `loss` has its mean over the epoch, the others its last value. So its change is in
+  timing, too.
 - The split has an order. Regularization is measured on the validation images; on the
   training images it would have another size, and the terms would add up as well.
 
-This module needs nothing else of this package, only Keras on TensorFlow. It is for
-`fit` with the usual training step and whole passes over the data.
+This module needs nothing else of this package, only Keras on TensorFlow.
 """
 
+import functools
 import inspect
 import itertools
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -35,14 +42,22 @@ AT_ONCE = 4
 
 
 class MeasureReasons(keras.callbacks.Callback):
-    """Add `loss_at_end` and `val_loss_regularized` to what each epoch reports.
+    """Add the losses that the gap is split by to what each epoch reports.
 
-    Both are taken at the weights that the epoch ended with, and in training mode: with
-    dropout, and with the statistics of each batch in batch normalization. Both start
-    from the same seeds for dropout, which move on with every batch and epoch.
-    Penalties such as L2 are in all four losses, and so make no part of the gap.
+    These are `loss_at_end`, `val_loss_regularized` and, with held-out images,
+    `held_out_loss_regularized`. All are taken at the weights that the epoch ended with,
+    and in training mode: with dropout, and with the statistics of each batch in batch
+    normalization. All start from the same seeds for dropout, which move on with every
+    batch and epoch.
 
-    Put this callback first in the list that `fit` gets, so that the others see its two
+    `data_error` comes with them: the standard error of data (without held-out images,
+    of overfitting + data). Other images of the same kind, as many, would have given
+    another number; two times in three, the difference is no larger. It follows from the
+    spread of the losses of the batches. Images that come in groups, say several of each
+    object, differ less than as many independent ones: then it is too small. One batch
+    has no spread: then it is NaN.
+
+    Put this callback first in the list that `fit` gets, so that the others see its
     numbers. No Keras variable is changed, be it a weight, a moving average, a state of
     the optimizer or a random seed. With arrays, or with a data set that was made for
     this callback, training goes on, bit for bit, as if nothing had been measured. A
@@ -55,22 +70,21 @@ class MeasureReasons(keras.callbacks.Callback):
     training_data, validation_data : tuple, tf.data.Dataset or keras.utils.PyDataset
         What `fit` gets. A tuple is (images, labels) or (images, labels, sample
         weights), arrays that this callback deals into batches of its own. What `fit`
-        gets as `class_weight` must be in the weights. A data set must be batched; a
-        PyDataset must have `num_batches`, which Keras 3.0 lacks. To measure on a part
-        of the training images, give a data set: `loss_at_end` then has a standard error
-        of (standard deviation of the loss of an image) / sqrt(images), and timing and
-        data are off by that, in opposite directions.
+        gets as `sample_weight` or `class_weight` must be in the weights: no callback
+        sees it. A data set must be batched; a PyDataset must have `num_batches`, which
+        Keras 3.0 lacks.
+    held_out_data : same as validation_data, optional
+        Images drawn like the training images, which `fit` does not get.
     batch_size : int
         As `fit` gets it. A data set brings its own.
 
     Raises
     ------
     ValueError
-        At once, if data are none of these, images and labels differ in number, or a
-        data set is known to be endless. From `fit`, before the first epoch, if arrays
-        in batches of `batch_size` do not make the number of batches that `fit` counts;
-        and after the first epoch that lacks a validation loss, since Keras tells a
-        callback no sooner.
+        At once, if Keras runs on another backend, or if data are none of these, differ
+        in number, or are known to be endless. From `fit`, before the first epoch or
+        after it, if `fit` trains on another number of batches, if there is no
+        validation loss, or if it is not that of the data given here.
 
     Notes
     -----
@@ -78,8 +92,8 @@ class MeasureReasons(keras.callbacks.Callback):
     every epoch (TensorFlow's issue 35682). A network with batch normalization learns
     them by heart: its loss in them is lower than in others, by 0.003 to 0.010 in a run
     on Fashion MNIST. `loss_at_end` is taken in other batches, so timing is too low and
-    data too high by that. A `tf.data.Dataset` with `shuffle` deals new batches in every
-    epoch.
+    overfitting too high by that. A `tf.data.Dataset` with `shuffle` deals new batches
+    in every epoch.
 
     The loss is that of `model.compute_loss` in batches, and the mean is over images. So
     is that of Keras from 3.2 on; earlier ones count a smaller last batch in full. A
@@ -87,40 +101,115 @@ class MeasureReasons(keras.callbacks.Callback):
     `keras.random.SeedGenerator` of its own, draws the same numbers in every batch here.
     """
 
-    def __init__(self, training_data, validation_data, batch_size=32):
+    # Keras may call `on_train_batch_end` from a thread, and need not wait for it.
+    async_safe = True
+
+    def __init__(
+        self, training_data, validation_data, held_out_data=None, batch_size=32
+    ):
         super().__init__()
+        if keras.config.backend() != "tensorflow":
+            raise ValueError("Keras must run on TensorFlow: KERAS_BACKEND=tensorflow")
         self.training_data = _checked(training_data)
         self.validation_data = _checked(validation_data)
+        self.held_out_data = held_out_data
+        if held_out_data is not None:
+            self.held_out_data = _checked(held_out_data)
+            if _number_of_batches(self.held_out_data, batch_size) is None:
+                raise ValueError("held_out_data does not say how long it is")
         self.batch_size = batch_size
 
     def on_train_begin(self, logs=None):
-        """Compare the batches with those of `fit`; forget an earlier model's graph."""
+        """Refuse, or warn of, what can be seen before the first epoch."""
+        model = type(self.model)
+        for step in ("train_step", "test_step"):
+            if getattr(model, step) is not getattr(keras.Model, step):
+                message = f"{model.__name__} has a {step} of its own: the terms hold only"
+                message += " if it takes compute_loss of one forward pass"
+                warnings.warn(message, stacklevel=2)
         steps = self.params.get("steps")
-        if isinstance(self.training_data, tuple) and steps:
-            batches = math.ceil(_length(self.training_data) / self.batch_size)
-            if batches != steps:
-                reason = f"fit counts {steps} batches, and MeasureReasons {batches}"
-                raise ValueError(f"{reason}: give it the batch_size that fit gets")
-        graph = tf.function(self._losses, autograph=False, reduce_retracing=True)
-        self._losses_of = self._losses if self.model.run_eagerly else graph
+        batches = _number_of_batches(self.training_data, self.batch_size)
+        if steps and batches and steps != batches:
+            raise _other_batches(steps, batches)
+        self._losses_in_mode = {}
+        for training in (True, False):
+            losses = functools.partial(self._losses, training)
+            graph = tf.function(losses, autograph=False, reduce_retracing=True)
+            self._losses_in_mode[training] = losses if self.model.run_eagerly else graph
+        self._is_checked = False
+        self._trained, self._validated = set(), set()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Begin to count the batches that `fit` reads in the epoch."""
+        self._trained, self._validated = set(), set()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Note the number of a batch; they are counted from 0."""
+        self._trained.add(batch)
+
+    def on_test_batch_end(self, batch, logs=None):
+        """Note the number of a batch; they are counted from 0."""
+        self._validated.add(batch)
 
     def on_epoch_end(self, epoch, logs):
         """Measure; Keras hands the same `logs` to the callbacks after this one."""
         if "val_loss" not in logs:
             raise ValueError("give fit validation_data, and leave validation_freq at 1")
-        logs["loss_at_end"] = self._mean_loss(self.training_data, epoch)
-        logs["val_loss_regularized"] = self._mean_loss(self.validation_data, epoch)
+        # Arrays may be validated in batches of another size than those trained in.
+        arrays = isinstance(self.validation_data, tuple)
+        validated = set() if arrays else self._validated
+        if not self._is_checked:
+            losses = self._read(self.validation_data, None, validated, training=False)
+            self._check(logs["val_loss"], *losses)
+            self._is_checked = True
+        at_end, error = _mean(*self._read(self.training_data, epoch, self._trained))
+        logs["loss_at_end"] = at_end
+        if self.held_out_data is not None:
+            held_out, error = _mean(*self._read(self.held_out_data, epoch))
+            logs["held_out_loss_regularized"] = held_out
+        regularized, its_error = _mean(
+            *self._read(self.validation_data, epoch, validated)
+        )
+        logs["val_loss_regularized"] = regularized
+        logs["data_error"] = math.hypot(error, its_error)
 
-    def _mean_loss(self, data, epoch):
-        """Return the mean loss of the images in training mode."""
-        losses, sizes = [], []
-        state = [*map(keras.ops.convert_to_tensor, self.model.non_trainable_variables)]
+    def _check(self, val_loss, losses, sizes):
+        """Raise ValueError if `fit` reports another loss of the validation data."""
+        rounding = 1e-2 if self.model.compute_dtype in ("float16", "bfloat16") else 1e-3
+        # The second is that of Keras before 3.2.
+        means = np.average(losses, weights=sizes), np.mean(losses)
+        if not np.isclose(means, val_loss, rounding, 1e-6, equal_nan=True).any():
+            raise ValueError(
+                f"fit reports a val_loss of {val_loss:.6g}, but the validation_data that "
+                f"MeasureReasons got have {means[0]:.6g}. Are they those of fit, scaled "
+                "and weighted as there? Are they the same at each reading? Does no "
+                "callback swap the weights for the validation?"
+            )
+
+    def _read(self, data, epoch, ended=(), training=True):
+        """Return the loss of each batch, and its number of images.
+
+        `ended` are the numbers of the batches that `fit` read of the same data.
+        """
+        steps = max(ended, default=-1) + 1
+        # So many, or up to one execution less or more.
+        room = self.model.steps_per_execution
         batches = self._batches(data, epoch)
-        while some := [*itertools.islice(batches, AT_ONCE)]:
-            some_losses, state = self._losses_of(some, state)
-            losses += map(float, some_losses)
-            sizes += map(_length, some)
-        return float(np.average(losses, weights=sizes))
+        if ended:  # a data set may be endless
+            batches = itertools.islice(batches, steps + room)
+        losses, sizes, losses_of = [], [], self._losses_in_mode[training]
+        state = [*map(keras.ops.convert_to_tensor, self.model.non_trainable_variables)]
+        while chunk := [*itertools.islice(batches, AT_ONCE)]:
+            # The last ones singly, since TensorFlow makes a graph for each number.
+            chunks = [chunk] if len(chunk) == AT_ONCE else ([batch] for batch in chunk)
+            for chunk in chunks:
+                chunk_losses, state = losses_of(chunk, state)
+                losses += map(float, chunk_losses)
+                sizes += map(_length, chunk)
+        if ended and abs(len(losses) - steps) >= room:
+            known = _number_of_batches(data, self.batch_size)
+            raise _other_batches(steps, known or f"{len(losses)} or more")
+        return np.array(losses), np.array(sizes)
 
     def _batches(self, data, epoch):
         """Yield the data in batches: tuples as `data`, of some images each."""
@@ -129,14 +218,16 @@ class MeasureReasons(keras.callbacks.Callback):
         elif isinstance(data, tf.data.Dataset):
             yield from data
         else:
-            # From a generator of our own: that of the training is not touched.
-            order = np.random.default_rng(epoch).permutation(_length(data))
+            order = np.arange(_length(data))
+            if epoch is not None:
+                # From a generator of our own: that of the training is not touched.
+                order = np.random.default_rng(epoch).permutation(len(order))
             for start in range(0, len(order), self.batch_size):
                 rows = order[start : start + self.batch_size]
                 yield tf.nest.map_structure(lambda array, rows=rows: array[rows], data)
 
-    def _losses(self, batches, state):
-        """Return the loss of each batch in training mode, and the state after them.
+    def _losses(self, training, batches, state):
+        """Return the loss of each batch, and the state after them.
 
         The state is what a batch in training mode changes: moving averages and random
         seeds. It is handed on from batch to batch, while the variables of the model
@@ -146,7 +237,7 @@ class MeasureReasons(keras.callbacks.Callback):
         model = self.model
         # What `fit` does: a `call` that does not ask for the mode is not told of it.
         asks = "training" in inspect.signature(model.call).parameters
-        mode = {"training": True} if asks else {}
+        mode = {"training": training} if asks else {}
         # For penalties, a StatelessScope needs to hold the weights as well.
         weights = [(weight, weight.value) for weight in model.trainable_variables]
         variables, losses = model.non_trainable_variables, []
@@ -161,6 +252,20 @@ class MeasureReasons(keras.callbacks.Callback):
         return losses, state
 
 
+def _mean(losses, sizes):
+    """Return the mean loss of the images, from that of each batch, and its error.
+
+    Losses of batches of n images have a variance of v / n, with v that of the losses of
+    images. So their squared distances from the mean, weighted by n, add up to v times
+    the number of batches less 1; and the squared standard error is v / images.
+    """
+    mean = np.average(losses, weights=sizes)
+    if len(losses) == 1:
+        return float(mean), math.nan
+    variance = np.average((losses - mean) ** 2, weights=sizes) / (len(losses) - 1)
+    return float(mean), math.sqrt(variance)
+
+
 def _checked(data):
     """Return data that can be measured on, arrays as NumPy's; or raise ValueError."""
     if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
@@ -172,10 +277,31 @@ def _checked(data):
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise ValueError("give (images, labels), or a data set in batches")
     data = tf.nest.map_structure(np.asarray, tuple(data))
+    if not all(array.ndim for array in tf.nest.flatten(data)):
+        raise ValueError("give images and labels as arrays, not as lists of numbers")
     lengths = {len(array) for array in tf.nest.flatten(data)}
     if len(lengths) != 1:
         raise ValueError(f"images and labels differ in number: {sorted(lengths)}")
     return data
+
+
+def _number_of_batches(data, batch_size):
+    """Return the number of batches, or None where a data set does not know it."""
+    if isinstance(data, tuple):
+        return math.ceil(_length(data) / batch_size)
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches
+    batches = int(data.cardinality())
+    return None if batches == tf.data.UNKNOWN_CARDINALITY else batches
+
+
+def _other_batches(steps, batches):
+    """Return the error that tells of a wrong number of batches."""
+    return ValueError(
+        f"fit counts {steps} batches, and MeasureReasons {batches}: give it the data and "
+        "the batch_size that fit gets, without what validation_split or steps_per_epoch "
+        "leaves out"
+    )
 
 
 def _length(data):
