@@ -1,36 +1,36 @@
 # Draw the curves of a training history as they are, and shifted by half an epoch.
 import argparse
-from pyimagesearch import cli, figures, gap, safe_pickle
-import matplotlib.pyplot as plt
+from pyimagesearch import cli, figures, gap, reading
+import matplotlib.pyplot as plt  # after figures, which tells where it is missing
 import numpy as np
 
-# The flags. All have a default.
-ap = argparse.ArgumentParser(description="Draw the curves, also half an epoch shifted.")
-ap.add_argument("-i", "--input", default="training.pickle", help="the training history")
-ap.add_argument("-o", "--output", help="a .png, .pdf or .svg instead of a window")
-ap.add_argument("--metric", default="loss", help="or accuracy, say (loss)")
+cli.set_up_output()
+ap = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+ap.add_argument("-i", "--input", default="training.pickle", help="history to draw")
+ap.add_argument("-o", "--output", default="window", help="or a .png, .pdf or .svg file")
+ap.add_argument("--metric", default="loss", help="metric to draw, accuracy for example")
+ap.epilog = "example: python %(prog)s --input tests/real_run.pickle --metric accuracy"
 args = ap.parse_args()
-cli.begin()
-H = safe_pickle.load_history(args.input, args.metric)
-training, validation = H[args.metric], H[f"val_{args.metric}"]
-figures.choose_backend(args.output, args.input)  # a window, or a file only
-
+H = reading.load_history(args.input)
+curves = reading.choose_curves(H, args.metric, args.input)
+(training_label, training), (validation_label, validation) = curves.items()
+figures.choose_backend(args.output, args.input)
 epochs = np.arange(len(training))
 plt.style.use("ggplot")
 figure, (top, bottom) = plt.subplots(2, 1, sharex=True, sharey=True, figsize=(8, 6.5))
 
-# Top: each value at the epoch that Keras reports it for.
-top.plot(epochs, training, "o-", label=f"training {args.metric}")
-top.plot(epochs, validation, "s--", label=f"validation {args.metric}")
+# Top: each value at the epoch that it is reported for.
+top.plot(epochs, training, "o-", label=training_label)
+top.plot(epochs, validation, "s--", label=validation_label)
 top.set_title(f"Unshifted {args.metric.capitalize()} Plot")
 
-# Bottom: each value at the time that it stands for. The validation loss is measured
-# once, at the end of an epoch. The training loss is a running mean over the epoch, in
-# which the model gets better and better: it stands for the model in the middle of the
-# epoch. So it belongs half an epoch further left, which is the heart of this script
-# and of the tutorial.
-bottom.plot(epochs - 0.5, training, "o-", label=f"training {args.metric}")
-bottom.plot(epochs, validation, "s--", label=f"validation {args.metric}")
+# Bottom: each value at the time that it stands for. The validation loss is taken once,
+# at the end of an epoch. The training loss is a running mean over the epoch, in which
+# the network gets better and better: it stands, roughly, for the network in the middle
+# of the epoch. So it belongs half an epoch further left: the heart of this script, and
+# of the tutorial.
+bottom.plot(epochs - 0.5, training, "o-", label=training_label)
+bottom.plot(epochs, validation, "s--", label=validation_label)
 bottom.set_title(f"Shifted {args.metric.capitalize()} Plot")
 
 for panel in (top, bottom):
@@ -38,19 +38,29 @@ for panel in (top, bottom):
     # Panels that share their axes hide the upper numbers. Epochs are whole numbers.
     panel.tick_params(labelbottom=True)
     panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    plt.setp(panel.get_lines(), markevery=1 + len(epochs) // 50)  # at most 50 markers
+    at_most_50 = 1 + (len(epochs) - 1) // 50
+    plt.setp(panel.get_lines(), markevery=at_most_50)
     panel.legend()
 figure.subplots_adjust(0.09, 0.08, 0.98, 0.95, hspace=0.36)
 
-print(f"[INFO] {gap.closer(training, validation)}")
+print(f"[INFO] {gap.describe_shift(training, validation)}")
 
-# After a run with --reasons: how much of the gap each of the three reasons makes.
-if "loss_at_end" in H:
-    terms = gap.split(H)
+# After a run with --reasons: what makes the gap.
+measured = reading.measured_losses(H, args.input)
+if measured and args.metric == "loss":
+    terms = gap.split(measured)
     figures.draw_terms(figure, terms)
-    print("[INFO] what makes the gap (epoch 0 is what the training called epoch 1):")
+    print(
+        "[INFO] the gap, and what adds up to it (epoch 0 is the first; - is unknown):"
+    )
     print(gap.table(terms))
-    print(f"[INFO] {gap.conclusion(H)}")
+    print(f"[INFO] {gap.describe(terms)}")
+elif measured:
+    print(
+        "[INFO] what makes the gap was measured for the loss: drop --metric to see it"
+    )
+else:
+    print("[INFO] what makes the rest of the gap can be measured: see README.md")
 
 figures.show_or_save(figure, args.output, args.input, args.metric)
 

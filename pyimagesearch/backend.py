@@ -1,9 +1,9 @@
-"""Keras on TensorFlow, started quietly. Whoever follows the story may skip it.
+"""Keras on TensorFlow, started quietly. Not needed for the story.
 
 On a machine without a GPU, TensorFlow reports on stderr that it found none, and which
-processor instructions it uses. Those lines are dropped. Where stdout is not a terminal,
-Keras's progress bars are switched off: they draw with control characters, which a file
-would keep. Ctrl-C during the start ends the script in one line.
+processor instructions it uses. Those lines are dropped. Where stdout is no terminal,
+Keras's progress bars are off: they draw with control characters, which a file would
+keep. Ctrl-C during the start ends the script in one line.
 """
 
 import os
@@ -22,7 +22,8 @@ FILTER = (
     " if not re.search(sys.argv[1].encode(), line))"
 )
 
-cli.begin()
+cli.set_up_output()
+cli.explain_interrupt()
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 command = [sys.executable, "-c", FILTER, CHATTER]

@@ -1,13 +1,11 @@
 """The images to train on: Fashion MNIST or, where it cannot be had, handwritten digits.
 
-`load` returns them as arrays, and `deal` deals arrays into batches.
+`load` returns them as arrays, `hold_out` leaves some out of training, and
+`batches` deals arrays into batches.
 """
 
-import gzip
-import math
 import os
 import socket
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +21,13 @@ PATIENCE = 20
 PLACES = 5
 
 
-def load(dataset=None):
+def load(dataset="any"):
     """Return the name of a data set, its training and its validation data.
 
     Parameters
     ----------
-    dataset : {"fashion-mnist", "digits", None}
-        None stands for Fashion MNIST or, where it is not in Keras's cache and cannot be
+    dataset : {"fashion-mnist", "digits", "any"}
+        "any" stands for Fashion MNIST or, where it is not in Keras's cache and cannot be
         downloaded, for the digits; two printed lines then say so.
 
     Returns
@@ -42,7 +40,7 @@ def load(dataset=None):
     Raises
     ------
     UserError
-        If a file in the cache is damaged, or if Fashion MNIST was insisted on and
+        If the data in the cache are damaged, or if Fashion MNIST was insisted on and
         cannot be had.
     """
     if dataset == "digits":
@@ -52,15 +50,13 @@ def load(dataset=None):
         return "fashion-mnist", *keras.datasets.fashion_mnist.load_data()
     except Exception as error:  # Keras raises no narrower one for a failed download
         folder = _cache()
-        files = sorted(folder.glob("*.gz"))
-        if len(files) == 4:  # nothing to download: so one cannot be read
-            bad = next(filter(_is_damaged, files), folder)
-            advice = "delete it, and the next run downloads it again"
-            raise UserError(f"{bad} is damaged ({error}): {advice}") from error
+        if len([*folder.glob("*.gz")]) == 4:  # nothing was to be downloaded
+            advice = "delete the folder, and the next run downloads it again"
+            raise UserError(f"damaged data in {folder} ({error}): {advice}") from error
         # Keras's message has the URL in it; the error behind it is shorter.
         reason = getattr(error.__context__, "reason", error)
     problem = f"Fashion MNIST is not in {folder} and cannot be downloaded ({reason})"
-    if dataset:
+    if dataset == "fashion-mnist":
         raise UserError(f"{problem}: put its four files there, or use --dataset digits")
     print(f"[INFO] {problem}")
     print("[INFO] training on digits instead; --dataset fashion-mnist never does that")
@@ -75,20 +71,12 @@ def _cache():
     return home / "datasets" / "fashion-mnist"
 
 
-def _is_damaged(path):
-    """Return whether a compressed file cannot be read, or holds nothing."""
-    try:
-        return not gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error):
-        return True
-
-
 def load_digits():
     """Return scikit-learn's 1,797 handwritten digits, dressed up as Fashion MNIST.
 
     They are real 8x8 images. First they are split, stratified, 20% for validation, so
     that no digit has copies on both sides. Then each is enlarged 3 times to 24x24 and
-    placed at 5 different random offsets in a frame of 28x28. Every run gets the same.
+    placed at 5 different random places in a frame of 28x28. Every run gets the same.
 
     Returns
     -------
@@ -106,15 +94,15 @@ def load_digits():
 
 
 def _place(images, labels, random):
-    """Enlarge 8x8 images and place each at 5 of the 25 offsets in a 28x28 frame."""
+    """Enlarge 8x8 images, and show each at some of the 25 places in a 28x28 frame."""
     large = images.repeat(3, axis=1).repeat(3, axis=2)
     framed = np.pad(large, ((0, 0), (0, 4), (0, 4)))
     moved = [
-        np.roll(frame, divmod(offset, 5), axis=(0, 1))
+        np.roll(frame, divmod(place, 5), axis=(0, 1))
         for frame in framed
-        for offset in random.choice(25, size=5, replace=False)
+        for place in random.choice(25, size=PLACES, replace=False)
     ]
-    return np.array(moved), labels.repeat(5).astype("uint8")
+    return np.array(moved), labels.repeat(PLACES).astype("uint8")
 
 
 def hold_out(dataset, images, labels, number, seed):
@@ -122,35 +110,38 @@ def hold_out(dataset, images, labels, number, seed):
 
     Parameters
     ----------
-    dataset : str
-        As `load` returns it. Of the digits, all images of a digit are trained on, or
-        none: if the number is no multiple of 5, up to 4 images are left out of both.
+    dataset : {"fashion-mnist", "digits"}
+        Of the digits, all images of one digit are drawn or none; so up to 4 may be left
+        over, and go to neither part.
     images, labels : numpy.ndarray
         The training data, of equal length.
     number : int
-        How many to draw. With 0, all stay, in their order.
+        How many to draw.
     seed : int
-        It decides which.
+        The same draws the same.
 
     Returns
     -------
-    training, held_out : (images, labels)
-        The first in their order.
+    training : (images, labels)
+        The others, in their order.
+    held_out : (images, labels) or None
+        Those drawn; None if the number is 0.
 
     Raises
     ------
     UserError
-        If nothing is left to train on.
+        If none is left to train on.
     """
+    if not number:
+        return (images, labels), None
     in_a_row = PLACES if dataset == "digits" else 1
-    drawn = np.random.default_rng(seed).permutation(len(images) // in_a_row)
-    rows = (drawn[:, None] * in_a_row + np.arange(in_a_row)).ravel()
-    held = rows[:number]
-    kept = np.sort(rows[math.ceil(number / in_a_row) * in_a_row :])
-    if not len(kept):
-        problem = f"--hold-out {number} leaves none of {len(images)} images to train on"
-        raise UserError(f"{problem}: hold out fewer")
-    return (images[kept], labels[kept]), (images[held], labels[held])
+    groups = np.random.default_rng(seed).permutation(len(images) // in_a_row)
+    rows = (groups[:, None] * in_a_row + np.arange(in_a_row)).ravel()
+    drawn, others = rows[:number], np.sort(rows[-(-number // in_a_row) * in_a_row :])
+    if not len(others):
+        problem = f"--hold-out {number} leaves none of the {len(images)} images"
+        raise UserError(f"{problem} to train on: hold out fewer")
+    return (images[others], labels[others]), (images[drawn], labels[drawn])
 
 
 def count_leaks(training_images, validation_images):
@@ -165,7 +156,7 @@ def count_leaks(training_images, validation_images):
     return sum(image.tobytes() in known for image in validation_images)
 
 
-def deal(images, labels, batch_size, seed=None):
+def batches(images, labels, batch_size, seed=None):
     """Return images and labels in batches, as a data set for `fit` and `predict`.
 
     Parameters
@@ -196,10 +187,10 @@ def deal(images, labels, batch_size, seed=None):
         rows = rows.shuffle(len(images), seed=seed)
     # The arrays as a whole beside every batch of row numbers: none is copied for that.
     arrays = tf.data.Dataset.from_tensors((images, labels)).repeat()
-    batches = tf.data.Dataset.zip((rows.batch(batch_size), arrays)).map(gather)
+    dealt = tf.data.Dataset.zip((rows.batch(batch_size), arrays)).map(gather)
     options = tf.data.Options()
     options.autotune.enabled = False
     # As Keras does: optimizing would copy the arrays once more.
     options.experimental_optimization.apply_default_optimizations = False
     # The next batch is gathered while the network learns from this one.
-    return batches.prefetch(1).with_options(options)
+    return dealt.prefetch(1).with_options(options)

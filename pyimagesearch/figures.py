@@ -1,16 +1,24 @@
-"""A place for the figure, and its third panel. Not needed to follow the story."""
+"""A place for the figure, and its third panel. Not needed for the story."""
 
 import os
+import re
 import sys
 
-from pyimagesearch.cli import ENVIRONMENT, UserError, rehearse
+from pyimagesearch.cli import ENVIRONMENT, UserError, check_writable
 
 try:
     import matplotlib.pyplot as plt
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error}: {ENVIRONMENT}")
+except ValueError:  # MPLBACKEND names one that is not there, as in a notebook's shell
+    os.environ["MPLBACKEND"] = "agg"
+    for half_imported in [name for name in sys.modules if "matplotlib" in name]:
+        del sys.modules[half_imported]
+    import matplotlib.pyplot as plt
 
-from pyimagesearch.gap import TERMS
+import numpy as np
+
+from pyimagesearch.gap import names_of
 
 
 def choose_backend(output, source):
@@ -18,9 +26,8 @@ def choose_backend(output, source):
 
     Parameters
     ----------
-    output : str or None
-        The file that the figure is to go to, if the user named one. None stands for a
-        window or, where there is no screen, a file.
+    output : str
+        "window", or the file that the figure is to go to.
     source : str
         The file that the figure is drawn from.
 
@@ -29,14 +36,14 @@ def choose_backend(output, source):
     UserError
         If the output cannot be written, has no suffix of a picture, or is the source.
     """
-    if output:
+    if output != "window":
         if not output.lower().endswith((".png", ".pdf", ".svg")):
             raise UserError(f"{output} should end in one of .png, .pdf, .svg")
         if os.path.exists(output) and os.path.samefile(output, source):
             raise UserError(f"{output} is the history: name another --output")
-        rehearse(output, "--output")
+        check_writable(output, "--output")
     try:
-        plt.switch_backend("agg" if output else plt.get_backend())
+        plt.switch_backend(plt.get_backend() if output == "window" else "agg")
     except ImportError:  # MPLBACKEND asks for a window, but there is no screen
         plt.switch_backend("agg")
 
@@ -47,9 +54,9 @@ def show_or_save(figure, output, source, metric):
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-    output : str or None
-        The file that the user named. With None, the figure is shown or, where no window
-        can open, saved in the current folder as a .png named like its source.
+    output : str
+        As for `choose_backend`. Where no window can open, the figure goes beside its
+        source, to a file whose name no other source has.
     source, metric : str
         The file that the figure was drawn from, and the metric.
 
@@ -58,20 +65,26 @@ def show_or_save(figure, output, source, metric):
     UserError
         If the file cannot be written.
     """
-    # The name of the window system that the backend draws on, None for files only.
-    if not output and figure.canvas.required_interactive_framework:
-        return plt.show()
-    name = os.path.basename(source).removesuffix(".part").removesuffix(".pickle")
-    path = output or f"{name}_{metric}.png"
+    why = ""
+    if output == "window":
+        # The name of the window system that the backend draws on, None for files only.
+        if figure.canvas.required_interactive_framework:
+            return plt.show()
+        # No dot in the metric: what stands before the last two dots is the source.
+        output = f"{source}.{re.sub('[^A-Za-z0-9_]', '-', metric)}.png"
+        why = "no window can open here; "
     try:
-        figure.savefig(path)
+        figure.savefig(output)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    print(f"[INFO] the figure is in {path}")
+        reason = f"cannot write {output}: {error.strerror}; name another --output"
+        raise UserError(reason) from error
+    print(f"[INFO] {why}the figure is in {output}")
 
 
 def draw_terms(figure, terms):
-    """Add a third panel below the two of a figure: the gap and its three terms.
+    """Add a third panel below the two of a figure: the terms as bars, the gap as a line.
+
+    What pushes the validation loss down is stacked above 0, and what pushes it up below.
 
     Parameters
     ----------
@@ -83,20 +96,35 @@ def draw_terms(figure, terms):
     grid = figure.add_gridspec(3, 1)
     for panel, place in zip(figure.axes, grid):
         panel.set_subplotspec(place)
-    # Room for half as much again, and for the legend above it.
-    figure.set_figheight(figure.get_figheight() * 1.64)
+    figure.set_figheight(figure.get_figheight() * 1.5)
     panel = figure.add_subplot(grid[2], sharex=figure.axes[0])
+    names = names_of(terms)
+    epochs = np.arange(len(terms["gap"]))
+    up, down = np.zeros(len(epochs)), np.zeros(len(epochs))
+    # Other colours than those of the two losses, and hatches for who sees no colours.
+    for name, style in zip(
+        names, (("C5", ""), ("C2", "//"), ("C3", "..."), ("C4", ""))
+    ):
+        sizes = np.nan_to_num(terms[name])
+        error = terms["error"] if name == names[-1] else None
+        panel.bar(
+            epochs,
+            sizes,
+            bottom=np.where(sizes > 0, up, down),
+            width=0.7,
+            color=style[0],
+            hatch=style[1],
+            edgecolor="white",
+            label=name,
+            yerr=error,
+            error_kw={"elinewidth": 1, "capsize": 2},
+        )
+        up, down = up + np.maximum(sizes, 0), down + np.minimum(sizes, 0)
     panel.axhline(0, color="black", linewidth=1)
-    panel.plot(terms["gap"], "ko-", label="gap: training - validation loss")
-    # One for each of TERMS, in other colours than those of the two losses.
-    styles = ("s--", "C5"), ("^:", "C2"), ("D-.", "tab:brown")
-    for (name, label), (style, color) in zip(TERMS.items(), styles):
-        panel.plot(terms[name], style, color=color, label=label)
-    plt.setp(panel.get_lines(), markevery=1 + len(terms["gap"]) // 50)
+    label = "gap: training loss - validation loss"
+    panel.plot(epochs, terms["gap"], "ko-", markersize=4, label=label)
     panel.set(xlabel="Epoch #", ylabel="Difference of losses")
-    panel.set_title("What Makes the Gap", pad=34)
-    # Above the panel, where it hides no curve.
-    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 2}
-    panel.legend(**above, fontsize=8, frameon=False, columnspacing=1, handlelength=2.2)
+    panel.set_title("What Makes the Gap")
+    panel.legend()
     # For three panels; for two it would cost a tenth of the time of the script.
     figure.tight_layout()

@@ -1,4 +1,4 @@
-"""Safe files: a run that is cut off loses no finished epoch. Not part of the story.
+"""Safe files: a run that is cut off loses no finished epoch. Not needed for the story.
 
 A history is a dict of metric name to list of floats, one per epoch, as Keras's
 `History` keeps it. The file is a pickle that a bare `pickle.load` reads.
@@ -10,11 +10,12 @@ import os
 import pickle
 import sys
 
+from pyimagesearch import safe_pickle
 from pyimagesearch.backend import keras
-from pyimagesearch.cli import UserError, command, rehearse
+from pyimagesearch.cli import UserError, check_writable, command, end_line
 
 
-class SaveHistory(keras.callbacks.Callback):
+class SaveHistory(keras.callbacks.History):
     """Keep the finished epochs in `PATH.part`, and the whole history at last in `PATH`.
 
     What an earlier run left in `PATH` stays there until this run is complete; an
@@ -29,28 +30,30 @@ class SaveHistory(keras.callbacks.Callback):
     Raises
     ------
     UserError
-        At once, if nothing can be written there: better than after an hour of training.
-        From `fit`, if an epoch cannot be saved or has a loss that is not finite. All
-        epochs before it are saved then, and in the second case that epoch as well.
+        At once, if nothing can be written there, or if a file is there that is no
+        history: better than after an hour of training. From `fit`, if an epoch cannot
+        be saved or has a loss that is not finite. All epochs before it are saved then,
+        and in the second case that epoch as well.
     """
 
     def __init__(self, path):
         super().__init__()
         self.path, self.part, self.new = path, f"{path}.part", f"{path}.part.new"
-        self.saved, self.epochs, self.history = self.part, 0, {}
+        self.saved, self.epochs = self.part, 0
         for name in (self.path, self.part, self.new):
-            rehearse(name, "--history")
+            check_writable(name, "--history")
+            if os.path.exists(name) and not _is_replaceable(name):
+                raise UserError(f"{name} is not a history: name another --history")
 
     def on_epoch_end(self, epoch, logs):
-        """Save and print the numbers of the epoch; stop if one is not finite."""
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(float(value))
+        """Save and print the numbers of the epoch; stop if a loss is not finite."""
+        super().on_epoch_end(epoch, logs)
         self._write(self.part, self.history)
         self.epochs += 1
-        # `data_error` is NaN where there is none.
         losses = [value for name, value in logs.items() if "loss" in name]
         if not all(map(math.isfinite, losses)):
             problem = f"a loss of epoch {epoch + 1} is not finite: try a lower --lr"
+            end_line()
             raise UserError(f"{problem}; {self.summary()}")
         if not sys.stdout.isatty():
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
@@ -77,7 +80,9 @@ class SaveHistory(keras.callbacks.Callback):
     def summary(self):
         """Return how many epochs are saved, and the command that draws them."""
         if self.epochs == 0:
-            return "nothing was saved"
+            earlier = [name for name in (self.path, self.part) if os.path.exists(name)]
+            whose = f"; {' and '.join(earlier)}: of an earlier run" if earlier else ""
+            return f"nothing was saved{whose}"
         saved = f"{self.epochs} of {self.params['epochs']} epochs saved"
         draw = command("plot_shift.py", "--input", self.saved)
         return f"{saved}; to draw them: {draw}"
@@ -91,14 +96,22 @@ class SaveHistory(keras.callbacks.Callback):
                 os.fsync(file.fileno())
             os.replace(self.new, path)
         except OSError as error:
+            end_line()
             reason = f"cannot write {path}: {error.strerror}; {self.summary()}"
             raise UserError(reason) from error
         finally:  # It is still there if writing failed.
             with contextlib.suppress(OSError):
                 os.remove(self.new)
-        # A power cut is to keep the new name, too; Windows cannot sync a folder.
-        with contextlib.suppress(OSError):
-            folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-            with contextlib.suppress(OSError):
-                os.fsync(folder)
-            os.close(folder)
+
+
+def _is_replaceable(path):
+    """Return whether a file is empty, or a history that an earlier run has left."""
+    with open(path, "rb") as file:
+        content = file.read()
+    if not content:
+        return True
+    try:
+        history, _ = safe_pickle.loads(content)
+    except ValueError:
+        return False
+    return isinstance(history, dict) and "loss" in history

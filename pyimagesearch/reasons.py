@@ -110,25 +110,26 @@ class MeasureReasons(keras.callbacks.Callback):
         super().__init__()
         if keras.config.backend() != "tensorflow":
             raise ValueError("Keras must run on TensorFlow: KERAS_BACKEND=tensorflow")
+        self.batch_size = batch_size
         self.training_data = _checked(training_data)
         self.validation_data = _checked(validation_data)
         self.held_out_data = held_out_data
         if held_out_data is not None:
             self.held_out_data = _checked(held_out_data)
-            if _number_of_batches(self.held_out_data, batch_size) is None:
-                raise ValueError("held_out_data does not say how long it is")
-        self.batch_size = batch_size
+            if self._count(self.held_out_data) is None:
+                raise ValueError("the held-out data set does not say how long it is")
 
     def on_train_begin(self, logs=None):
         """Refuse, or warn of, what can be seen before the first epoch."""
         model = type(self.model)
         for step in ("train_step", "test_step"):
             if getattr(model, step) is not getattr(keras.Model, step):
-                message = f"{model.__name__} has a {step} of its own: the terms hold only"
-                message += " if it takes compute_loss of one forward pass"
-                warnings.warn(message, stacklevel=2)
-        steps = self.params.get("steps")
-        batches = _number_of_batches(self.training_data, self.batch_size)
+                problem = (
+                    f"{model.__name__} has a {step} of its own: the terms hold only"
+                )
+                reason = f"{problem} if it takes compute_loss of one forward pass"
+                warnings.warn(reason, stacklevel=2)
+        steps, batches = self.params.get("steps"), self._count(self.training_data)
         if steps and batches and steps != batches:
             raise _other_batches(steps, batches)
         self._losses_in_mode = {}
@@ -137,44 +138,43 @@ class MeasureReasons(keras.callbacks.Callback):
             graph = tf.function(losses, autograph=False, reduce_retracing=True)
             self._losses_in_mode[training] = losses if self.model.run_eagerly else graph
         self._is_checked = False
-        self._trained, self._validated = set(), set()
+        self.on_epoch_begin(0)
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Begin to count the batches that `fit` reads in the epoch."""
+        """Begin to note the batches that `fit` reads in the epoch."""
         self._trained, self._validated = set(), set()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Note the number of a batch; they are counted from 0."""
+        """Note the number of a batch, counted from 0."""
         self._trained.add(batch)
 
     def on_test_batch_end(self, batch, logs=None):
-        """Note the number of a batch; they are counted from 0."""
+        """Note the number of a batch, counted from 0."""
         self._validated.add(batch)
 
     def on_epoch_end(self, epoch, logs):
         """Measure; Keras hands the same `logs` to the callbacks after this one."""
         if "val_loss" not in logs:
             raise ValueError("give fit validation_data, and leave validation_freq at 1")
-        # Arrays may be validated in batches of another size than those trained in.
+        # Arrays may be validated in batches of another size than they are trained in.
         arrays = isinstance(self.validation_data, tuple)
-        validated = set() if arrays else self._validated
+        validation = self.validation_data, () if arrays else self._validated
         if not self._is_checked:
-            losses = self._read(self.validation_data, None, validated, training=False)
-            self._check(logs["val_loss"], *losses)
-            self._is_checked = True
-        at_end, error = _mean(*self._read(self.training_data, epoch, self._trained))
-        logs["loss_at_end"] = at_end
+            self._check(logs["val_loss"], *self._read(*validation, training=False))
+        parts = {"loss_at_end": (self.training_data, self._trained)}
         if self.held_out_data is not None:
-            held_out, error = _mean(*self._read(self.held_out_data, epoch))
-            logs["held_out_loss_regularized"] = held_out
-        regularized, its_error = _mean(
-            *self._read(self.validation_data, epoch, validated)
-        )
-        logs["val_loss_regularized"] = regularized
-        logs["data_error"] = math.hypot(error, its_error)
+            parts["held_out_loss_regularized"] = self.held_out_data, ()
+        parts["val_loss_regularized"] = validation
+        errors = []
+        for name, part in parts.items():
+            logs[name], error = _mean(*self._read(*part, epoch))
+            errors.append(error)
+        # The last term of the split is the difference of the last two.
+        logs["data_error"] = math.hypot(*errors[-2:])
 
     def _check(self, val_loss, losses, sizes):
         """Raise ValueError if `fit` reports another loss of the validation data."""
+        self._is_checked = True
         rounding = 1e-2 if self.model.compute_dtype in ("float16", "bfloat16") else 1e-3
         # The second is that of Keras before 3.2.
         means = np.average(losses, weights=sizes), np.mean(losses)
@@ -186,30 +186,37 @@ class MeasureReasons(keras.callbacks.Callback):
                 "callback swap the weights for the validation?"
             )
 
-    def _read(self, data, epoch, ended=(), training=True):
+    def _read(self, data, ended, epoch=None, training=True):
         """Return the loss of each batch, and its number of images.
 
-        `ended` are the numbers of the batches that `fit` read of the same data.
+        `ended` are the numbers of the batches that `fit` read of the same data, if any.
+        Of several in one execution, Keras tells the first or the last.
         """
-        steps = max(ended, default=-1) + 1
-        # So many, or up to one execution less or more.
-        room = self.model.steps_per_execution
+        steps, room = max(ended, default=-1) + 1, self.model.steps_per_execution
         batches = self._batches(data, epoch)
-        if ended:  # a data set may be endless
+        if ended:  # a data set that does not know its length may be endless
             batches = itertools.islice(batches, steps + room)
-        losses, sizes, losses_of = [], [], self._losses_in_mode[training]
+        losses_of = self._losses_in_mode[training]
         state = [*map(keras.ops.convert_to_tensor, self.model.non_trainable_variables)]
+        losses, sizes = [], []
         while chunk := [*itertools.islice(batches, AT_ONCE)]:
             # The last ones singly, since TensorFlow makes a graph for each number.
-            chunks = [chunk] if len(chunk) == AT_ONCE else ([batch] for batch in chunk)
-            for chunk in chunks:
-                chunk_losses, state = losses_of(chunk, state)
-                losses += map(float, chunk_losses)
-                sizes += map(_length, chunk)
+            for part in [chunk] if len(chunk) == AT_ONCE else [[one] for one in chunk]:
+                part_losses, state = losses_of(part, state)
+                losses += map(float, part_losses)
+                sizes += map(_length, part)
         if ended and abs(len(losses) - steps) >= room:
-            known = _number_of_batches(data, self.batch_size)
-            raise _other_batches(steps, known or f"{len(losses)} or more")
-        return np.array(losses), np.array(sizes)
+            raise _other_batches(steps, self._count(data) or f"{len(losses)} or more")
+        return losses, sizes
+
+    def _count(self, data):
+        """Return the number of batches, or None where a data set does not know it."""
+        if isinstance(data, keras.utils.PyDataset):
+            return data.num_batches
+        if isinstance(data, tf.data.Dataset):
+            count = int(data.cardinality())
+            return None if count == tf.data.UNKNOWN_CARDINALITY else count
+        return math.ceil(_length(data) / self.batch_size)
 
     def _batches(self, data, epoch):
         """Yield the data in batches: tuples as `data`, of some images each."""
@@ -255,15 +262,15 @@ class MeasureReasons(keras.callbacks.Callback):
 def _mean(losses, sizes):
     """Return the mean loss of the images, from that of each batch, and its error.
 
-    Losses of batches of n images have a variance of v / n, with v that of the losses of
-    images. So their squared distances from the mean, weighted by n, add up to v times
-    the number of batches less 1; and the squared standard error is v / images.
+    The loss of a batch of n images has a variance of v / n, with v that of the loss of
+    an image. So the squared distances of m batches from the mean, weighted by n, add up
+    to v * (m - 1); and the squared standard error of the mean is v / (all images).
     """
     mean = np.average(losses, weights=sizes)
     if len(losses) == 1:
         return float(mean), math.nan
-    variance = np.average((losses - mean) ** 2, weights=sizes) / (len(losses) - 1)
-    return float(mean), math.sqrt(variance)
+    spread = np.average((losses - mean) ** 2, weights=sizes)
+    return float(mean), math.sqrt(spread / (len(losses) - 1))
 
 
 def _checked(data):
@@ -285,22 +292,12 @@ def _checked(data):
     return data
 
 
-def _number_of_batches(data, batch_size):
-    """Return the number of batches, or None where a data set does not know it."""
-    if isinstance(data, tuple):
-        return math.ceil(_length(data) / batch_size)
-    if isinstance(data, keras.utils.PyDataset):
-        return data.num_batches
-    batches = int(data.cardinality())
-    return None if batches == tf.data.UNKNOWN_CARDINALITY else batches
-
-
 def _other_batches(steps, batches):
     """Return the error that tells of a wrong number of batches."""
     return ValueError(
         f"fit counts {steps} batches, and MeasureReasons {batches}: give it the data and "
-        "the batch_size that fit gets, without what validation_split or steps_per_epoch "
-        "leaves out"
+        "the batch_size that fit gets, without what validation_split, steps_per_epoch or "
+        "validation_steps leaves out"
     )
 
 

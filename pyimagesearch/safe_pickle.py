@@ -1,162 +1,185 @@
-"""Safe reading of a history, also a stranger's. Not needed to follow the story.
+"""Read a pickle, also a stranger's, and run nothing. Not needed to follow the story.
 
-Only dicts, lists, texts and numbers are read. A pickle is a program for a small stack
-machine, and one of its instructions calls any function of any module. The standard
-library's recipe against that, an Unpickler whose `find_class` says no, leaves doors
-open: a few bytes can make it fill the memory (a memo index of two billion) or run for
-years (dict keys that take so long to hash). So the pickle is rewritten and looked
-through first.
+A pickle is a program for a small stack machine, and one of its instructions calls any
+function of any module. The standard library's recipe against that, an Unpickler whose
+`find_class` says no, leaves doors open: a few bytes can make it fill the memory (a memo
+index of two billion) or run for years (dict keys that take so long to hash). It also
+refuses the whole file for one object that nobody wants to see. So the standard library
+only splits the program into its instructions here, and a machine of our own pushes and
+pops. It imports and calls nothing: it notes down what would have been called.
 """
 
 import io
-import math
-import os
-import pickle
 import pickletools
 import re
 
 import numpy as np
 
-from pyimagesearch.cli import UserError, command, warn
-
-# What `--reasons` adds to a history, and the third panel is drawn from.
-REASONS = ("loss_at_end", "val_loss_regularized")
+MARK = object()  # on the stack, it stands below what an instruction takes
+CONSTANTS = {"MARK": MARK, "NEWTRUE": True, "NEWFALSE": False}
 
 
-class _NumPyType:
-    """Stands in for `numpy.dtype`: the type of a number."""
+class Foreign(dict):
+    """What a pickle would make by a call: noted down, not made.
 
-    order = "<"
+    As a dict it holds what the pickle puts into it by key.
 
-    def __init__(self, name, align=False, copy=True):
-        # NumPy reads a long name slowly, and a small file could ask for it many times.
-        if not re.fullmatch("[fiu][1248]", name):
-            raise pickle.UnpicklingError(f"no history has NumPy values {name:.80}")
-        self.name = name
+    Attributes
+    ----------
+    name : str
+        The dotted name of what would be called: a class or a function.
+    arguments : list
+        What it would be called with.
+    state : object
+        What would become its attributes, or None.
+    """
 
-    def __setstate__(self, state):
-        self.order = ">" if state[1] == ">" else "<"
+    __slots__ = ("arguments", "name", "state")  # a small file can ask for a million
 
-    def number(self, content):
-        """Decode the bytes of a number; protocols 0 to 2 have them as Latin-1 text."""
-        content = content.encode("latin1") if isinstance(content, str) else content
-        return np.frombuffer(content, self.order + self.name).item()
-
-
-class _Unpickler(pickle.Unpickler):
-    """The standard library's recipe: it finds three stand-ins, and refuses the rest."""
-
-    def find_class(self, module, name):
-        # New functions each time: a pickle may set attributes of what it is given.
-        match module, name:
-            case "numpy", "dtype":
-                return _NumPyType
-            case "numpy.core.multiarray" | "numpy._core.multiarray", "scalar":
-                return lambda number_type, content: number_type.number(content)
-            case "_codecs", "encode":
-                return lambda text, encoding: text
-        raise pickle.UnpicklingError(f"no history needs {module:.80}.{name:.80}")
+    def __init__(self, name, arguments=()):
+        # Two functions make an empty object of the class that is their first argument.
+        if arguments and name.endswith(("._reconstructor", "._reconstruct")):
+            name = arguments[0].name
+        self.name, self.arguments, self.state = name, arguments, None
 
 
-def loads(content):
-    """Return the object in a pickle of dicts, lists, texts and numbers.
+def loads(content, start=0):
+    """Return the object in a pickle, as far as it can be had without a call.
 
     Parameters
     ----------
     content : bytes
-        The pickle, of any protocol from 0 to 5. It may hold NumPy scalars (float16 to
-        float64 and integers), which become Python numbers.
-
-    Raises
-    ------
-    pickle.UnpicklingError
-        If the pickle asks for anything else; the message names it. It was not imported.
-    Exception
-        Of any kind, if the pickle is cut off or otherwise malformed.
-    """
-    # Numbers the memo anew from 0 on, and drops what is never fetched from it.
-    content = pickletools.optimize(content)
-    before = ""
-    for instruction, argument, _ in pickletools.genops(content):
-        name = instruction.name
-        # A tuple may only be the arguments of a stand-in. Kept, it could become part of
-        # others that share it, until their hash takes years.
-        kept = "TUPLE" in before and name not in ("REDUCE", "BUILD", "FRAME")
-        # Of floats, and of whole numbers below 2**63, no more than a few dozen have the
-        # same hash; of larger ones, and of frozen sets, any number may.
-        huge = isinstance(argument, int) and abs(argument) >= 2**63
-        if kept or huge or name.endswith("SET"):
-            raise pickle.UnpicklingError(f"no history needs {before if kept else name}")
-        before = before if name == "FRAME" else name  # which may stand anywhere
-    return _Unpickler(io.BytesIO(content), encoding="latin1").load()
-
-
-def load_history(path, metric="loss"):
-    """Read a training history, also from a file that is not to be trusted.
-
-    Parameters
-    ----------
-    path : str
-        A pickle of a history.
-    metric : str
-        A metric that must be in it, together with its twin on the validation data.
+        Holds a pickle, of any protocol from 0 to 5.
+    start : int
+        The number of bytes before it.
 
     Returns
     -------
-    dict of str to list of float
-        The metric and its `val_` twin; with the loss also the two curves of
-        `--reasons`, if the history has both. All are of equal length, one number per
-        epoch. NaN stands for a number that is not finite, or above 1e300; where there
-        are some, a line on stderr says so.
+    thing : object
+        Made of dicts, lists, texts, bytes, numbers, True, False and None; and of
+        `Foreign` for all else. Tuples and sets are lists, so that nothing but texts is
+        ever hashed. Of dict keys, texts are kept, and whole numbers below 2**63 in
+        size, as texts; other keys are dropped, with their values.
+    end : int
+        The number of bytes up to the end of the pickle.
 
     Raises
     ------
-    UserError
-        If the file cannot be read, or does not hold that.
+    ValueError
+        If there is no whole pickle.
     """
+    file = io.BytesIO(content)
+    file.seek(start)
     try:
-        with open(path, "rb") as file:
-            # Room for 25,000 epochs of four metrics; what is larger comes cut off. The
-            # braces take nothing but a dict.
-            history = {**loads(file.read(1_000_000))}
-    except FileNotFoundError as error:
-        advice = command("fashion_mnist.py", "--history", path)
-        if os.path.exists(f"{path}.part"):  # what an unfinished run has left
-            advice = command("plot_shift.py", "--input", f"{path}.part")
-        raise UserError(f"{path} does not exist; try: {advice}") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        return _run(file), file.tell()
     # Whatever goes wrong in a stranger's program is the fault of that program.
     except Exception as error:
-        reason = f"{path} is no history, or damaged, or above a megabyte ({error})"
-        raise UserError(reason) from error
+        raise ValueError("the pickle is cut off or damaged") from error
 
-    names = [metric, f"val_{metric}"]
-    measured = [name for name in REASONS if metric == "loss" and name in history]
-    if len(measured) == 2:
-        names += measured
-    elif measured:
-        warn(f"{measured[0]} is not drawn: it takes both of {' and '.join(REASONS)}")
-    curves = {}
-    for name in names:
-        values = history.get(name)
-        # Set is less than set: the values are some, and of no other types.
-        if type(values) is not list or not set() < {*map(type, values)} <= {int, float}:
-            there = ", ".join(map(str, history)) or "nothing"
-            raise UserError(f"{path} has no numbers of {name}, but has {there:.200}")
-        epochs = len(curves.get(metric, values))
-        if len(values) != epochs:
-            reason = (
-                f"{path} has {epochs} epochs of {metric}, but {len(values)} of {name}"
-            )
-            raise UserError(f"{reason}: each needs one per epoch (validation_freq=1)")
-        # Infinity is drawn like NaN, as a gap. So is what is almost as large, since
-        # matplotlib needs room above it.
-        curve = [float(value) if abs(value) < 1e300 else math.nan for value in values]
-        missing = sum(map(math.isnan, curve))
-        if missing == epochs:
-            raise UserError(f"{path}: {name} is never finite: try a lower --lr")
-        if missing:
-            warn(f"{name} is not finite in {missing} of {epochs} epochs, left out")
-        curves[name] = curve
-    return curves
+
+def _run(file):
+    """Return what the program in a file makes; each step is as long as its operands."""
+    stack, memo = [], {}
+    for instruction, argument, _ in pickletools.genops(file):
+        name = instruction.name.removeprefix("EMPTY_").rstrip("1234")
+        operands = _operands(stack, instruction.stack_before)
+        match name:
+            case "PROTO" | "FRAME" | "POP" | "POP_MARK" | "STOP":
+                continue
+            case "DUP":
+                made = operands[0]
+                stack.append(made)
+            # The memo has texts as its keys: of numbers, many can have the same hash.
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                made = memo[str(argument)] = stack.pop()
+            case "MEMOIZE":
+                made = memo[str(len(memo))] = operands[0]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                made = memo[str(argument)]
+            case "LIST" | "TUPLE" | "SET" | "FROZENSET":
+                made = operands
+            case "APPEND" | "APPENDS" | "ADDITEMS":
+                made, *values = operands
+                if not isinstance(made, Foreign):
+                    made += values
+            case "DICT":
+                made = _filled({}, operands)
+            case "SETITEM" | "SETITEMS":
+                made = _filled(operands[0], operands[1:])
+            case "GLOBAL" | "INST":
+                made = Foreign(argument.replace(" ", "."), operands)
+            case "STACK_GLOBAL":
+                # Cut short: a small program could join two long texts many times.
+                made = Foreign("{:.99}.{:.99}".format(*operands))
+            case "REDUCE" | "NEWOBJ" | "NEWOBJ_EX":
+                made = Foreign(operands[0].name, operands[1])
+            case "OBJ":
+                made = Foreign(operands[0].name, operands[1:])
+            case "BUILD":
+                made, made.state = operands
+            case "EXT" | "PERSID" | "BINPERSID" | "NEXT_BUFFER" | "READONLY_BUFFER":
+                made = Foreign("another file")
+            case _:  # a text, bytes, a number, or nothing for NONE
+                made = CONSTANTS.get(name, argument)
+        stack.append(made)
+    return operands[0]
+
+
+def _operands(stack, before):
+    """Pop what an instruction takes, named by `pickletools`; the lowest comes first."""
+    operands, below = [], len(before)
+    if pickletools.markobject in before:
+        below = before.index(pickletools.markobject)
+        while (value := stack.pop()) is not MARK:
+            operands.append(value)
+    operands += [stack.pop() for _ in range(below)]
+    return operands[::-1]
+
+
+def _filled(target, pairs):
+    """Return a dict with keys and values added that follow each other in a list."""
+    for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+        if type(key) is str or (type(key) is int and abs(key) < 2**63):
+            target[str(key)] = value
+    return target
+
+
+def unpacked(value):
+    """Return the number that a NumPy scalar is, and the list that an array is.
+
+    Parameters
+    ----------
+    value : object
+        From `loads`.
+
+    Returns
+    -------
+    object
+        An int, float or bool for a scalar of these, or an array without an axis. A list
+        for an array of one axis, which is one of anything if it is one of objects. All
+        else comes back as it is.
+    """
+    match value:
+        case Foreign(arguments=[Foreign() as dtype, content]):
+            shape = []  # numpy.core.multiarray.scalar
+        case Foreign(arguments=[content, Foreign() as dtype, shape, _]):
+            pass  # numpy.core.numeric._frombuffer: an array in protocol 5
+        case Foreign(state=[_, shape, Foreign() as dtype, _, content]):
+            pass  # numpy.ndarray
+        case _:
+            return value
+    try:
+        code, order, (count,) = dtype.arguments[0], dtype.state[1], shape or [1]
+        if isinstance(content, Foreign):  # encode(text, "latin1"), in protocols 0 to 2
+            content = "".join(content.arguments[:1])
+        # The size comes first: one long text could stand for many numbers.
+        numbers = re.fullmatch("b1|f[248]|[iu][1248]", code)
+        if numbers and len(content) == int(code[1]) * count:
+            content = content.encode("latin1") if isinstance(content, str) else content
+            order = ">" if order == ">" else "<"
+            content = np.frombuffer(content, order + code).tolist()
+        if isinstance(content, list):
+            return content if shape else content[0]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        pass  # not NumPy's
+    return value

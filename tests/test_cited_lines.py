@@ -19,7 +19,10 @@ def held(script, first, last):
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ((2, 8), ["import MiniVGGNet", "datasets, history", "classification_report"]),
+        (
+            (2, 8),
+            ["import MiniVGGNet", "datasets", "SaveHistory", "classification_report"],
+        ),
         ((11, 14), ["ArgumentParser(", '"-i", "--history"']),
         ((15, 24), ["EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size"]),
         ((25, 34), ["datasets.load(", "trainX[..., None]", 'astype("float32") / 255']),
@@ -39,9 +42,9 @@ def test_fashion_mnist(lines, words):
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ((2, 5), ["matplotlib", "numpy", "argparse", "safe_pickle"]),
+        ((2, 5), ["matplotlib", "numpy", "argparse", "reading"]),
         ((8, 11), ["ArgumentParser(", '"-i", "--input"']),
-        ((14, 14), ["safe_pickle.load_history(args.input"]),
+        ((14, 14), ["reading.load_history(args.input"]),
         ((18, 18), ["epochs = np.arange("]),
         ((19, 20), ["plt.subplots(2, 1"]),
         ((21, 29), ["top.plot(epochs, training", "top.plot(epochs, validation"]),

@@ -33,35 +33,21 @@ def test_reads_the_cache(cache, images):
         np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("dataset", [None, "fashion-mnist"])
-@pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_is_named(cache, name, dataset):
+@pytest.mark.parametrize("dataset", ["any", "fashion-mnist"])
+@pytest.mark.parametrize("name", [FILES[0], FILES[3]])
+def test_damaged_data_are_said_so(cache, name, dataset):
     whole = (cache / name).read_bytes()
     for content in (
         whole[:-20],
         b"",
         b"<html>Please log in to this network</html>",
         whole[:-30] + bytes(3) + whole[-27:],
-    ):
-        (cache / name).write_bytes(content)
-        with pytest.raises(UserError, match=f"{name} is damaged .*: delete it"):
-            datasets.load(dataset)
-    # Whole, but not what belongs there.
-    for content in (
         gzip.compress(b"something else"),
         gzip.compress(gzip.decompress(whole)[:-28]),
     ):
         (cache / name).write_bytes(content)
-        with pytest.raises(UserError, match=f"{cache} is damaged .*: delete it"):
+        with pytest.raises(UserError, match=f"damaged data in {cache} .*: delete the"):
             datasets.load(dataset)
-
-
-def test_files_that_do_not_belong_together_are_said_so(cache):
-    shutil.copy(
-        cache / "t10k-labels-idx1-ubyte.gz", cache / "train-labels-idx1-ubyte.gz"
-    )
-    with pytest.raises(UserError, match=f"{cache} is damaged .*: delete it"):
-        datasets.load()
 
 
 def test_without_cache_and_network_it_falls_back(cache, capsys):
@@ -129,7 +115,7 @@ def test_batches_are_new_in_every_epoch_and_the_same_for_one_seed():
 
     def epochs(seed):
         """Read a data set twice; return the two orders."""
-        dealt = datasets.deal(numbers, -numbers, 32, seed=seed)
+        dealt = datasets.batches(numbers, -numbers, 32, seed=seed)
         orders = []
         for _ in range(2):
             batches = list(dealt.as_numpy_iterator())
@@ -145,6 +131,45 @@ def test_batches_are_new_in_every_epoch_and_the_same_for_one_seed():
     assert epochs(seed=1) == [first, second]
     assert first not in epochs(seed=2)
     assert epochs(seed=None) == [list(numbers)] * 2
+
+
+def test_images_that_are_held_out_are_not_trained_on():
+    numbers = np.arange(100)
+    (images, labels), (held, held_labels) = datasets.hold_out(
+        "fashion-mnist", numbers, -numbers, 30, seed=1
+    )
+    assert len(held) == 30 and sorted([*images, *held]) == list(numbers)
+    assert list(images) == sorted(images) and list(held) != sorted(held)
+    np.testing.assert_array_equal(labels, -images)
+    np.testing.assert_array_equal(held_labels, -held)
+    for seed in (1, 2):
+        _, (again, _) = datasets.hold_out(
+            "fashion-mnist", numbers, numbers, 30, seed=seed
+        )
+        assert (list(again) == list(held)) == (seed == 1)
+
+
+def test_without_a_number_nothing_is_held_out():
+    training, held_out = datasets.hold_out("digits", [1, 2], [3, 4], 0, seed=1)
+    assert (training, held_out) == (([1, 2], [3, 4]), None)
+
+
+@pytest.mark.parametrize("number", [1, 500, 503])
+def test_no_digit_is_held_out_at_one_place_and_trained_on_at_another(number):
+    training, _ = datasets.load_digits()
+    (images, _), (held, labels) = datasets.hold_out("digits", *training, number, seed=7)
+    assert len(held) == len(labels) == number
+    assert len(images) == 7185 - 5 * -(-number // 5)
+    known = {trimmed(image) for image in images}
+    assert not known & {trimmed(image) for image in held}
+
+
+def test_something_must_be_left_to_train_on():
+    for dataset, number in (("fashion-mnist", 20), ("digits", 16), ("digits", 99)):
+        with pytest.raises(
+            UserError, match=f"--hold-out {number} leaves none of the 20"
+        ):
+            datasets.hold_out(dataset, np.arange(20), np.arange(20), number, seed=1)
 
 
 def test_leaks_are_counted_pixel_for_pixel():

@@ -25,8 +25,7 @@ from conftest import (
 )
 
 from pyimagesearch.backend import keras
-from pyimagesearch.datasets import count_leaks, deal
-from pyimagesearch.gap import TERMS, split
+from pyimagesearch.datasets import batches, count_leaks, hold_out
 
 REAL_DATA = USERS_KERAS_HOME / "datasets" / "fashion-mnist"
 LABELS = ["top", "trouser", "pullover", "dress", "coat"]
@@ -53,7 +52,7 @@ def dealt_to_fit(images, batch_size, epochs, seed):
     recorder.built, recorder.batches = True, []
     recorder.compile(run_eagerly=True)
     numbers = np.arange(images)
-    dealt = deal(numbers, numbers, batch_size, seed=seed)
+    dealt = batches(numbers, numbers, batch_size, seed=seed)
     recorder.fit(dealt, epochs=epochs, shuffle=False, verbose=0)
     return np.concatenate(recorder.batches).reshape(epochs, images)
 
@@ -118,7 +117,7 @@ def plain_history(images, rate, batch_size, epochs, dropout, seed):
 def short_run(keras_home, tmp_path_factory):
     """A run of two epochs with all other settings as they are, over an earlier history."""
     folder = tmp_path_factory.mktemp("run")
-    (folder / "training.pickle").write_bytes(b"an earlier run")
+    (folder / "training.pickle").write_bytes(pickle.dumps({"loss": [1.0]}))
     script = ("fashion_mnist.py", "--epochs", 2)
     return folder, run(*script, cwd=folder, KERAS_HOME=keras_home)
 
@@ -140,15 +139,27 @@ def test_history_is_that_of_plain_keras(short_run, images):
         assert history[name] == pytest.approx(plain[name], rel=1e-4), name
 
 
-def test_flags_reach_the_training(keras_home, images, tmp_path):
-    flags = ["--epochs", 3, "--batch-size", 64, "--lr", 0.05, "--no-dropout"]
-    flags += ["--seed", 7, "-i", "own.pickle", "--dataset", "fashion-mnist"]
-    process = run("fashion_mnist.py", *flags, cwd=tmp_path, KERAS_HOME=keras_home)
+FLAGS = ["--epochs", 3, "--batch-size", 64, "--lr", 0.05, "--no-dropout"]
+FLAGS += ["--seed", 7, "-i", "own.pickle", "--dataset", "fashion-mnist"]
+FLAGS += ["--hold-out", 100]
+
+
+@pytest.fixture(scope="module")
+def run_with_flags(keras_home, tmp_path_factory):
+    """A run in which every setting is another."""
+    folder = tmp_path_factory.mktemp("flags")
+    process = run("fashion_mnist.py", *FLAGS, cwd=folder, KERAS_HOME=keras_home)
     assert process.returncode == 0, process.stderr
-    plain = plain_history(images, 0.05, 64, epochs=3, dropout=False, seed=7)
+    assert "training MiniVGGNet on 220 images" in process.stdout
+    return read(folder / "own.pickle")
+
+
+def test_flags_reach_the_training(run_with_flags, images):
+    training, _ = hold_out("fashion-mnist", *images[0], 100, seed=7)
+    parts = training, images[1]
+    plain = plain_history(parts, 0.05, 64, epochs=3, dropout=False, seed=7)
     for name in KEYS:
-        history = read(tmp_path / "own.pickle")
-        assert history[name] == pytest.approx(plain[name], rel=1e-3), name
+        assert run_with_flags[name] == pytest.approx(plain[name], rel=1e-3), name
 
 
 def test_one_seed_one_history(short_run, keras_home, tmp_path):
@@ -159,22 +170,22 @@ def test_one_seed_one_history(short_run, keras_home, tmp_path):
     assert (tmp_path / "training.pickle").read_bytes() == first
 
 
-def test_reasons_add_two_columns_and_leave_the_others_alone(
-    short_run, keras_home, tmp_path
+def test_reasons_add_columns_and_leave_the_others_alone(
+    run_with_flags, keras_home, tmp_path
 ):
-    flags = ["--epochs", 2, "--reasons"]
+    flags = [*FLAGS, "--reasons"]
     process = run("fashion_mnist.py", *flags, cwd=tmp_path, KERAS_HOME=keras_home)
     assert process.returncode == 0, process.stderr
-    history = read(tmp_path / "training.pickle")
-    terms = split(history)
-    gap = np.subtract(history["loss"], history["val_loss"])
-    np.testing.assert_allclose(sum(terms[name] for name in TERMS), gap, atol=1e-15)
-    added = {
-        name: history.pop(name) for name in ("loss_at_end", "val_loss_regularized")
+    history = read(tmp_path / "own.pickle")
+    added = {name: history.pop(name) for name in set(history) - set(KEYS)}
+    assert history == run_with_flags
+    assert {name: len(values) for name, values in added.items()} == {
+        "loss_at_end": 3,
+        "held_out_loss_regularized": 3,
+        "val_loss_regularized": 3,
+        "data_error": 3,
     }
-    assert history == read(short_run[0] / "training.pickle")
-    assert [len(values) for values in added.values()] == [2, 2]
-    assert "test images also trained on: 0\n" in process.stdout
+    assert "images that are training images as well: 0 of 100\n" in process.stdout
     assert f"loss_at_end {added['loss_at_end'][1]:.4f}" in process.stdout
 
 
@@ -257,7 +268,7 @@ def test_killed_run_keeps_its_finished_epochs(keras_home, tmp_path):
     assert sorted(read(part)) == KEYS and epochs_in(part) >= 2
     plot = run("plot_shift.py", "-i", part.name, cwd=tmp_path)
     assert plot.returncode == 0
-    assert (tmp_path / "training_loss.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / f"{part.name}.loss.png").read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is POSIX's")
@@ -335,6 +346,42 @@ def test_without_network_it_trains_on_digits_and_says_so(tmp_path):
     assert len(history["loss"]) == 1
 
 
+def test_a_file_that_is_no_history_is_left_alone(keras_home, tmp_path):
+    for name in ("README.md", "training.pickle.part"):
+        (tmp_path / name).write_text("# Mine\n")
+        flags = ["--history", name.removesuffix(".part")]
+        process = run("fashion_mnist.py", *flags, cwd=tmp_path, KERAS_HOME=keras_home)
+        assert_one_line_error(
+            process, f"{name} is not a history: name another --history"
+        )
+        assert process.stdout == ""
+        assert (tmp_path / name).read_text() == "# Mine\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX closes it")
+def test_neither_a_closed_output_nor_a_reader_that_goes_away_ends_it(
+    keras_home, tmp_path
+):
+    reading, writing = os.pipe()
+    os.close(reading)
+    for name, how in (
+        ("closed", {"preexec_fn": lambda: os.close(1)}),
+        ("left", {"stdout": writing}),
+    ):
+        process = subprocess.run(
+            command("fashion_mnist.py", "--epochs", 1, "-i", name),
+            cwd=tmp_path,
+            env=environment(KERAS_HOME=keras_home),
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            **how,
+        )
+        assert (process.returncode, process.stderr) == (0, "")
+        assert len(read(tmp_path / name)["loss"]) == 1
+    os.close(writing)
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -343,6 +390,7 @@ def test_without_network_it_trains_on_digits_and_says_so(tmp_path):
             ["--dataset", "fashion-mnist"],
             ["refused", "four files", "--dataset digits"],
         ),
+        (["--dataset", "digits", "--hold-out", 7185], ["leaves none of the 7185"]),
     ],
 )
 def test_mistake_ends_in_one_line(flags, words, tmp_path):
@@ -355,16 +403,17 @@ def test_mistake_ends_in_one_line(flags, words, tmp_path):
 @pytest.mark.parametrize(
     ("script", "flags", "words"),
     [
-        ("fashion_mnist.py", ["--epochs", "1.5"], "invalid int value: '1.5'"),
-        ("fashion_mnist.py", ["--epochs", "0"], "--epochs, --batch-size: from 1 on"),
+        ("fashion_mnist.py", ["--epochs", "1.5"], "--epochs: invalid int value: '1.5'"),
         (
             "fashion_mnist.py",
-            ["--batch-size", "0"],
-            "--epochs, --batch-size: from 1 on",
+            ["--epochs", "0"],
+            "--epochs: 0 is not a number from 1 on",
         ),
-        ("fashion_mnist.py", ["--lr", "0"], "--lr: above 0"),
-        ("fashion_mnist.py", ["--lr", "nan"], "--lr: above 0"),
-        ("fashion_mnist.py", ["--seed", "-1"], "--seed: 0 to 2**32 - 1"),
+        ("fashion_mnist.py", ["--batch-size", "0"], "--batch-size: 0 is not a number"),
+        ("fashion_mnist.py", ["--lr", "0"], "--lr: 0 is not a number above 0"),
+        ("fashion_mnist.py", ["--lr", "nan"], "--lr: nan is not a number above 0"),
+        ("fashion_mnist.py", ["--seed", "-1"], "from 0 to 2**32 - 1"),
+        ("fashion_mnist.py", ["--hold-out", "-1"], "--hold-out: -1 is not a number"),
         ("plot_shift.py", ["--colour"], "unrecognized arguments: --colour"),
     ],
 )

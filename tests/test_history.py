@@ -3,7 +3,7 @@
 import os
 import pickle
 import shlex
-import sys
+import types
 
 import pytest
 
@@ -11,6 +11,7 @@ from pyimagesearch.cli import UserError
 from pyimagesearch.history import SaveHistory
 
 HISTORY = {"loss": [0.5, 0.25], "val_loss": [0.4, 0.3]}
+EARLIER = pickle.dumps({"loss": [0.9], "val_loss": [0.8]})
 
 
 def names(folder):
@@ -20,7 +21,9 @@ def names(folder):
 def after_two_epochs(path):
     """Return the callback of a training that has finished two epochs."""
     saved = SaveHistory(str(path))
+    saved.set_model(types.SimpleNamespace())
     saved.set_params({"epochs": 3})
+    saved.on_train_begin()
     for epoch in range(2):
         saved.on_epoch_end(epoch, {name: HISTORY[name][epoch] for name in HISTORY})
     return saved
@@ -28,9 +31,9 @@ def after_two_epochs(path):
 
 def test_an_earlier_history_stays_until_the_new_one_is_complete(tmp_path):
     path = tmp_path / "training.pickle"
-    path.write_bytes(b"an earlier run")
+    path.write_bytes(EARLIER)
     saved = after_two_epochs(path)
-    assert path.read_bytes() == b"an earlier run"
+    assert path.read_bytes() == EARLIER
     assert pickle.loads((tmp_path / "training.pickle.part").read_bytes()) == HISTORY
     saved.complete(HISTORY)
     assert pickle.loads(path.read_bytes()) == HISTORY
@@ -68,17 +71,6 @@ def test_a_history_that_cannot_take_its_place_is_kept(tmp_path):
     assert pickle.loads((tmp_path / "training.pickle.part").read_bytes()) == HISTORY
 
 
-def test_a_new_name_is_synced_as_the_content_is(tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr(os, "fsync", lambda one: synced.append(os.fstat(one).st_mode))
-    saved = after_two_epochs(tmp_path / "training.pickle")
-    in_part = len(synced)
-    saved.complete(HISTORY)
-    # A file, and then its folder, where the system can.
-    assert synced[-2:] == synced[:2] or sys.platform == "win32"
-    assert len(synced) - in_part == in_part / 2
-
-
 def test_places_where_nothing_can_be_written_are_refused_at_once(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "a.pickle.part").mkdir()
@@ -110,8 +102,40 @@ def test_a_place_without_permission_is_refused(tmp_path):
 
 
 def test_nothing_is_left_or_changed_by_a_run_that_saved_nothing(tmp_path):
-    (tmp_path / "training.pickle").write_bytes(b"an earlier run")
-    saved = SaveHistory(str(tmp_path / "training.pickle"))
+    path = tmp_path / "training.pickle"
+    assert SaveHistory(str(path)).summary() == "nothing was saved"
+    assert names(tmp_path) == []
+    path.write_bytes(EARLIER)
+    saved = SaveHistory(str(path))
     assert names(tmp_path) == ["training.pickle"]
-    assert (tmp_path / "training.pickle").read_bytes() == b"an earlier run"
-    assert "nothing was saved" in saved.summary()
+    assert path.read_bytes() == EARLIER
+    assert saved.summary() == f"nothing was saved; {path}: of an earlier run"
+
+
+@pytest.mark.parametrize("suffix", ["", ".part", ".part.new"])
+def test_what_is_no_history_is_never_replaced(tmp_path, suffix):
+    theirs = tmp_path / f"notes{suffix}"
+    for content in (
+        b"# Notes\n",
+        b"loss,val_loss\n1,2\n",
+        pickle.dumps(["loss"]),
+        pickle.dumps("my loss"),
+        pickle.dumps({"weights": [1.0]}),
+        EARLIER[:-5],
+    ):
+        theirs.write_bytes(content)
+        with pytest.raises(UserError, match=f"{theirs} is not a history: name another"):
+            SaveHistory(str(tmp_path / "notes"))
+        assert theirs.read_bytes() == content and names(tmp_path) == [theirs.name]
+    for content in (b"", EARLIER):
+        theirs.write_bytes(content)
+        SaveHistory(str(tmp_path / "notes"))
+
+
+def test_a_loss_that_is_not_finite_stops_but_an_unknown_error_does_not(tmp_path):
+    saved = after_two_epochs(tmp_path / "training.pickle")
+    logs = {"loss": 0.2, "val_loss": 0.2}
+    saved.on_epoch_end(2, {**logs, "data_error": float("nan")})
+    with pytest.raises(UserError, match="a loss of epoch 4 is not finite: try a lower"):
+        saved.on_epoch_end(3, {**logs, "loss": float("inf")})
+    assert pickle.loads((tmp_path / "training.pickle.part").read_bytes())["loss"][3]

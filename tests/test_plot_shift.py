@@ -1,5 +1,7 @@
 """The plotting script, through its real command line."""
 
+import itertools
+import math
 import pickle
 import runpy
 import subprocess
@@ -9,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from conftest import ROOT, assert_one_line_error, command, environment, run
+from matplotlib.container import BarContainer
 
 HISTORY = {
     "loss": [1.0, 0.5, 0.4],
@@ -52,44 +55,80 @@ def test_panels(folder, monkeypatch, metric):
     assert top.get_position().y0 > bottom.get_position().y1
 
 
-def test_a_run_with_reasons_gets_a_third_panel_and_a_table(folder, monkeypatch, capsys):
+def test_curves_of_a_pytorch_loop_are_drawn_under_their_names(folder, monkeypatch):
+    history = {"train_loss": [1.0, 0.5, 0.4], "test_loss": [0.6, 0.5, 0.1]}
+    (folder / "training.pickle").write_bytes(pickle.dumps(history))
+    for panel in drawn(folder, monkeypatch):
+        labels = [text.get_text() for text in panel.get_legend().get_texts()]
+        assert labels == ["training loss", "test loss"]
+
+
+MEASURED = {
+    **HISTORY,
+    "loss_at_end": [0.7, 0.45, 0.3],
+    "val_loss_regularized": [0.75, 0.6, 0.2],
+}
+HELD_OUT = {
+    **MEASURED,
+    "held_out_loss_regularized": [0.73, 0.5, 0.35],
+    "data_error": [0.05, 0.04, 0.03],
+}
+
+
+@pytest.mark.parametrize("history", [MEASURED, HELD_OUT])
+def test_a_run_with_reasons_gets_a_third_panel_and_a_table(
+    folder, monkeypatch, capsys, history
+):
     heights = [panel.get_position().height for panel in drawn(folder, monkeypatch)]
     inches = plt.gcf().get_figheight()
-    history = {
-        **HISTORY,
-        "loss_at_end": [0.7, 0.45, 0.3],
-        "val_loss_regularized": [0.75, 0.6, 0.2],
-    }
+    assert "what makes the rest of the gap can be measured" in capsys.readouterr().out
     (folder / "training.pickle").write_bytes(pickle.dumps(history))
-    capsys.readouterr()
     panels = drawn(folder, monkeypatch)
-    # The two panels are about as high as they were.
-    for panel, height in zip(panels, heights):
-        now = panel.get_position().height * plt.gcf().get_figheight()
+    # The two panels are about as high as they were, and have as much air.
+    boxes = [panel.get_position() for panel in panels]
+    for box, height in zip(boxes, heights):
+        now = box.height * plt.gcf().get_figheight()
         assert now == pytest.approx(height * inches, rel=0.05)
-    assert panels[2].get_position().y1 < panels[1].get_position().y0
-    zero, *curves = panels[2].get_lines()
-    assert set(zero.get_ydata()) == {0}
-    by_hand = {
-        "gap": [0.4, 0.0, 0.3],
-        "timing": [0.3, 0.05, 0.1],
-        "regularization": [0.15, 0.1, 0.1],
-        "data": [-0.05, -0.15, 0.1],
-    }
-    for curve, (name, values) in zip(curves, by_hand.items(), strict=True):
-        assert curve.get_label().startswith(name)
-        np.testing.assert_allclose(curve.get_ydata(), values, atol=1e-12)
-        np.testing.assert_array_equal(curve.get_xdata(), np.arange(3))
-    # Told apart without colour.
-    assert len({(line.get_marker(), line.get_linestyle()) for line in curves}) == 4
-    legend = " ".join(text.get_text() for text in panels[2].get_legend().get_texts())
-    for reason in ("Reason #1", "Reason #2", "Reason #3"):
-        assert reason in legend
+    air = [upper.y0 - lower.y1 for upper, lower in itertools.pairwise(boxes)]
+    assert 0 < air[0] == pytest.approx(air[1], rel=0.05)
+
+    by_hand = {"timing": [0.3, 0.05, 0.1], "regularization": [0.15, 0.1, 0.1]}
+    if history is HELD_OUT:
+        by_hand |= {"overfitting": [-0.03, -0.05, -0.05], "data": [-0.02, -0.1, 0.15]}
+    else:
+        by_hand["overfitting + data"] = [-0.05, -0.15, 0.1]
+    bars = [one for one in panels[2].containers if isinstance(one, BarContainer)]
+    assert [one.get_label() for one in bars] == list(by_hand)
+    # Stacked from 0: what is above it adds up to the one end, what is below to the other.
+    ends = np.zeros((2, 3))
+    for bar, values in zip(bars, by_hand.values()):
+        for epoch, (patch, value) in enumerate(zip(bar, values)):
+            side = int(value < 0)
+            assert patch.get_x() + patch.get_width() / 2 == pytest.approx(epoch)
+            assert patch.get_y() == pytest.approx(ends[side, epoch])
+            assert patch.get_height() == pytest.approx(value)
+            ends[side, epoch] += value
+    # Only the last has an error, from one error below its end to one above.
+    assert [one.errorbar is None for one in bars] == [True] * (len(bars) - 1) + [False]
+    _, _, (lines,) = bars[-1].errorbar
+    for epoch, (lower, upper) in enumerate(lines.get_segments()):
+        end = ends[int(by_hand[bars[-1].get_label()][epoch] < 0), epoch]
+        error = history.get("data_error", [math.nan] * 3)[epoch]
+        expected = pytest.approx([end - error, end + error], nan_ok=True)
+        assert [lower[1], upper[1]] == expected
+    curves = [line for line in panels[2].get_lines() if line.get_marker() == "o"]
+    np.testing.assert_allclose(curves[0].get_ydata(), [0.4, 0.0, 0.3], atol=1e-12)
+    np.testing.assert_allclose(ends.sum(axis=0), [0.4, 0.0, 0.3], atol=1e-12)
+
     out = capsys.readouterr().out
-    row = ["0", "+0.4000", "+0.3000", "+0.2500", "+0.1500", "-0.0500"]
-    assert row in [line.split() for line in out.splitlines()]
-    assert "[INFO] In epoch 0, the validation loss is the lower one" in out
+    row = "0 +0.4000 +0.3000 +0.1500 -0.0500 +- - +0.2500"
+    if history is HELD_OUT:
+        row = "0 +0.4000 +0.3000 +0.1500 -0.0300 -0.0200 +-0.0500 +0.2500"
+    assert row.split() in [line.split() for line in out.splitlines()]
+    assert "[INFO] epoch 0: the validation loss is lower, by 0.400" in out
+    assert max(map(len, out.splitlines())) <= 100
     assert len(drawn(folder, monkeypatch, "--metric", "accuracy")) == 2
+    assert "what makes the gap was measured for the loss" in capsys.readouterr().out
 
 
 def test_one_epoch_is_a_visible_point(folder, monkeypatch, capsys):
@@ -104,7 +143,7 @@ def test_one_epoch_is_a_visible_point(folder, monkeypatch, capsys):
 def test_prints_the_distance_of_the_curves(folder):
     process = run("plot_shift.py", cwd=folder)
     # By hand: (0.4 + 0) / 2 and (0.15 + 0.05) / 2.
-    words = "closer: their mean distance is 0.2 unshifted and 0.1 shifted"
+    words = "closer: mean distance 0.2 unshifted, 0.1 shifted"
     assert words in process.stdout
 
 
@@ -119,42 +158,54 @@ def test_suffix_chooses_the_format(folder, suffix, start):
 
 
 @pytest.mark.parametrize(
-    "backend", ["agg", "tkagg", "", "module://matplotlib.backends.backend_agg"]
+    "backend",
+    # The last is a notebook's, in whose shell a Python without its package may run.
+    ["agg", "tkagg", "", "unknown", "module://matplotlib_inline.backend_inline"],
 )
-def test_without_a_screen_it_saves_in_the_current_folder(folder, tmp_path, backend):
+def test_without_a_screen_it_saves_beside_the_history(folder, tmp_path, backend):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     path = folder / "training.pickle"
     process = run("plot_shift.py", "-i", path, cwd=elsewhere, MPLBACKEND=backend)
     assert process.returncode == 0, process.stderr
-    assert "the figure is in training_loss.png" in process.stdout
-    assert (elsewhere / "training_loss.png").read_bytes().startswith(b"\x89PNG")
-    assert process.stderr == ""
+    picture = folder / "training.pickle.loss.png"
+    assert f"no window can open here; the figure is in {picture}" in process.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert process.stderr == "" and list(elsewhere.iterdir()) == []
 
 
-def test_each_metric_has_a_figure_of_its_own(folder):
-    for metric in ("loss", "accuracy"):
-        assert run("plot_shift.py", "--metric", metric, cwd=folder).returncode == 0
-    names = {file.name for file in folder.iterdir()}
-    assert names == {"training.pickle", "training_loss.png", "training_accuracy.png"}
-
-
-def test_a_name_with_dots_keeps_them(folder):
-    (folder / "training.pickle").rename(folder / "lr0.01.pickle.part")
-    assert run("plot_shift.py", "-i", "lr0.01.pickle.part", cwd=folder).returncode == 0
-    assert (folder / "lr0.01_loss.png").is_file()
+def test_two_histories_never_share_a_figure(folder, monkeypatch):
+    (folder / "mine").mkdir()
+    paths = [
+        "training.pickle",
+        "training.pickle.part",
+        "training",
+        "mine/training.pickle",
+    ]
+    names = ["a.b", "a", "top/1"]
+    history = {name: [1.0, 0.5] for name in names}
+    history |= {f"val_{name}": [1.0, 0.5] for name in names}
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    plt.switch_backend("agg")
+    for path, metric in [*itertools.product(paths, names), (paths[0], "a")]:
+        (folder / path).write_bytes(pickle.dumps(history))
+        argv = ["plot_shift.py", "-i", path, "--metric", metric]
+        monkeypatch.setattr(sys, "argv", argv)
+        runpy.run_path(str(ROOT / "plot_shift.py"), run_name="__main__")
+        plt.close("all")
+    pictures = {str(file.relative_to(folder)) for file in folder.rglob("*.png")}
+    assert len(pictures) == len(paths) * len(names)
+    assert "training.pickle.a-b.png" in pictures
 
 
 def test_many_epochs_are_no_band_of_markers(folder, monkeypatch):
-    values = list(np.linspace(1, 0.5, 1000))
-    names = ("loss", "val_loss", "loss_at_end", "val_loss_regularized")
-    history = dict.fromkeys(names, values)
-    (folder / "training.pickle").write_bytes(pickle.dumps(history))
-    panels = drawn(folder, monkeypatch)
-    assert len(panels) == 3
-    for panel in panels:
-        for line in panel.get_lines():
-            assert 25 <= 1000 / line.get_markevery() <= 50
+    for epochs, step in ((50, 1), (51, 2), (100, 2), (101, 3), (1000, 20)):
+        curve = [*np.linspace(1, 0.5, epochs)]
+        history = {"loss": curve, "val_loss": curve}
+        (folder / "training.pickle").write_bytes(pickle.dumps(history))
+        for panel in drawn(folder, monkeypatch):
+            assert [line.get_markevery() for line in panel.get_lines()] == [step, step]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +216,11 @@ def test_many_epochs_are_no_band_of_markers(folder, monkeypatch):
             ["missing.pickle does not exist", "fashion_mnist.py"],
         ),
         (["-i", "."], ["cannot read .: Is a directory"]),
-        (["--metric", "recall"], ["no numbers of recall", "loss, val_loss, accuracy"]),
+        (
+            ["--metric", "recall"],
+            ["no numbers of recall: try --metric loss or accuracy"],
+        ),
+        (["--metric", "val_loss"], ["--metric takes", "try --metric loss"]),
         (["-o", "figure.jpeg"], ["figure.jpeg", ".png, .pdf, .svg"]),
         (["-o", "missing/figure.png"], ["missing/figure.png", "No such file"]),
     ],
@@ -204,3 +259,30 @@ def test_imports_neither_tensorflow_nor_scikit_learn(folder):
     assert "matplotlib" in process.stderr
     for package in ("tensorflow", "keras", "sklearn"):
         assert package not in process.stderr
+
+
+def test_a_reader_that_goes_away_gets_the_figure_all_the_same(folder):
+    plot = subprocess.Popen(
+        command("plot_shift.py"),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    plot.stdout.close()
+    assert (plot.stderr.read(), plot.wait()) == (b"", 0)
+    plot.stderr.close()
+    assert (folder / "training.pickle.loss.png").is_file()
+
+
+def blocks(text):
+    """Return the output blocks of the README, without their fences."""
+    return [block for block in text.split("```")[1::2] if "epoch" in block[:300]]
+
+
+def test_the_readme_shows_what_the_committed_runs_print(folder):
+    readme = (ROOT / "README.md").read_text()
+    path = ROOT / "tests" / "held_out_run.pickle"
+    process = run("plot_shift.py", "-i", path, "-o", "a.png", cwd=folder)
+    table = process.stdout.split("is unknown):\n")[1].split("[INFO] the figure")[0]
+    assert table in readme

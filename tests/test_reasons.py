@@ -1,5 +1,6 @@
-"""The measurement of the three reasons, in cases whose answer is known before the run."""
+"""The measurement of the gap's terms, in cases whose answer is known before the run."""
 
+import itertools
 import math
 import pickle
 import random
@@ -20,18 +21,18 @@ layers = keras.layers
 ROUNDING = {"rel": 1e-5, "abs": 1e-6}
 
 
-def data(count, seed):
-    """Images of 8x8 pixels and one-hot labels, which are right for only 80% of them."""
+def data(count, seed, right=0.8):
+    """Images of 8x8 pixels and one-hot labels, a share of which is right."""
     generator = np.random.default_rng(seed)
     images = generator.normal(size=(count, 8, 8, 1)).astype("float32")
     labels = (images.reshape(count, -1)[:, :3].argmax(axis=1)).astype("int64")
-    wrong = generator.random(count) < 0.2
+    wrong = generator.random(count) >= right
     labels[wrong] = generator.integers(0, 3, wrong.sum())
     return images, np.eye(3, dtype="float32")[labels]
 
 
 # Whole batches of 16 and 32: Keras before 3.2 counts a smaller last one in full.
-TRAINING, VALIDATION = data(192, seed=1), data(64, seed=2)
+TRAINING, VALIDATION, HELD_OUT = data(192, seed=1), data(64, seed=2), data(96, seed=3)
 
 
 def plain_network(**dense):
@@ -55,31 +56,83 @@ def batches(data, size=16):
     return tf.data.Dataset.from_tensor_slices(data).batch(size)
 
 
-def run(model, training=TRAINING, validation=VALIDATION, rate=0.05, epochs=3, size=16):
-    """Train with the measurement; return the history of the run."""
-    measure = MeasureReasons(training, validation, batch_size=size)
-    optimizer = keras.optimizers.SGD(rate, momentum=0.9 if rate else 0.0)
-    model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
+def fit(model, training=TRAINING, measure=(TRAINING, VALIDATION), size=16, **arguments):
+    """Train a compiled model with the measurement; return the history of the run."""
     arrays = isinstance(training, tuple)
+    arguments = {"validation_data": VALIDATION, "verbose": 0, **arguments}
     return model.fit(
         *(training if arrays else [training]),
         batch_size=size if arrays else None,
-        epochs=epochs,
-        shuffle=arrays,
-        validation_data=validation,
-        callbacks=[measure],
-        verbose=0,
+        callbacks=[MeasureReasons(*measure, batch_size=size)],
+        **arguments,
     ).history
 
 
-def measured(model, training=TRAINING, validation=VALIDATION, **measure):
-    """Measure a compiled model as it is; return `loss_at_end`, `val_loss_regularized`."""
-    callback = MeasureReasons(training, validation, **measure)
+def run(model, training=TRAINING, validation=VALIDATION, held_out=None, **arguments):
+    """Compile and train a model with the measurement of the same data."""
+    rate = arguments.pop("rate", 0.05)
+    optimizer = keras.optimizers.SGD(rate, momentum=0.9 if rate else 0.0)
+    model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
+    measure = (training, validation, held_out)
+    arguments = {"epochs": 3, "validation_data": validation, **arguments}
+    return fit(model, training, measure, **arguments)
+
+
+def measured(model, training=TRAINING, validation=VALIDATION, held_out=None, size=32):
+    """Measure a compiled model as it is; return the terms of that one epoch."""
+    callback = MeasureReasons(training, validation, held_out, batch_size=size)
     callback.set_model(model)
     callback.set_params({})
     callback.on_train_begin()
-    callback.on_epoch_end(0, logs := {"val_loss": 0.0})
-    return logs["loss_at_end"], logs["val_loss_regularized"]
+    arrays = isinstance(validation, tuple)
+    x, y, weights = keras.utils.unpack_x_y_sample_weight(
+        validation if arrays else (validation,)
+    )
+    how = {"batch_size": size} if arrays else {}
+    val_loss = model.evaluate(
+        x, y, sample_weight=weights, return_dict=True, verbose=0, **how
+    )["loss"]
+    callback.on_epoch_end(0, logs := {"loss": math.nan, "val_loss": val_loss})
+    return logs
+
+
+def terms_of(logs):
+    return {
+        name: value[0]
+        for name, value in split({k: [v] for k, v in logs.items()}).items()
+    }
+
+
+def test_each_loss_is_that_of_a_plain_loop_in_training_mode():
+    model = normalizing_network()
+    history = run(model, batches(TRAINING), VALIDATION, held_out=batches(HELD_OUT))
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+
+    def losses(data):
+        """By hand, batch by batch, of the weights after the last epoch."""
+        for start in range(0, len(data[0]), 16):
+            images, labels = (array[start : start + 16] for array in data)
+            right = (copy(images, training=True).numpy() * labels).sum(axis=1)
+            yield -np.log(right).mean()
+
+    for name, data in (
+        ("loss_at_end", TRAINING),
+        ("held_out_loss_regularized", HELD_OUT),
+    ):
+        assert history[name][-1] == pytest.approx(np.mean([*losses(data)]), rel=1e-4)
+
+
+def test_one_batch_has_the_loss_that_train_on_batch_reports():
+    model = normalizing_network()
+    run(model)
+    model.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
+    logs = measured(model, size=64)
+    keras_says = model.train_on_batch(*VALIDATION, return_dict=True)["loss"]
+    assert logs["val_loss_regularized"] == pytest.approx(keras_says, **ROUNDING)
+    assert logs["val_loss"] != pytest.approx(keras_says, rel=0.01)
+    # One batch has no spread.
+    assert math.isnan(logs["data_error"])
 
 
 def test_without_dropout_and_batch_normalization_regularization_is_0():
@@ -95,19 +148,15 @@ def test_dropout_makes_the_regularization_term_that_it_makes_by_hand():
     model = keras.Sequential([keras.Input((1,)), layers.Dropout(0.2)])
     model.compile("sgd", "mse")
     ones = np.ones((4000, 1), "float32")
-    inference = model.evaluate(ones, 0 * ones, verbose=0)
     # With batches of one image, one mask for all would make it 0 or 1.5625.
-    at_end, regularized = measured(
-        model, (ones, 0 * ones), (ones, 0 * ones), batch_size=1
-    )
-    assert inference == 1
-    assert at_end == pytest.approx(1.25, abs=0.05)
-    assert at_end == regularized
+    logs = measured(model, (ones, 0 * ones), (ones, 0 * ones), size=1)
+    assert logs["val_loss"] == 1
+    assert logs["loss_at_end"] == pytest.approx(1.25, abs=0.05)
+    assert logs["val_loss_regularized"] == pytest.approx(1.25, abs=0.05)
 
 
 def test_without_learning_rate_timing_is_0():
-    model = plain_network()
-    history = run(model, rate=0.0)
+    history = run(plain_network(), rate=0.0)
     assert history["loss_at_end"] == pytest.approx(history["loss"], **ROUNDING)
 
 
@@ -129,51 +178,105 @@ def test_with_one_batch_of_all_images_the_training_loss_is_a_whole_epoch_older()
     assert history["loss_at_end"][:-1] == pytest.approx(history["loss"][1:], **ROUNDING)
 
 
-def test_validation_on_the_training_images_makes_data_0():
-    for model in (plain_network(), MiniVGGNet.build(8, 8, 1, 3)):
-        terms = split(run(model, validation=TRAINING))
-        # The dropout masks of both passes are the same.
-        np.testing.assert_allclose(terms["data"], 0, atol=1e-6)
-
-
-def test_an_easier_validation_set_makes_data_positive_and_a_leak_moves_it_up():
-    model = plain_network()
-    run(model, rate=0.3, epochs=12)
-    right = model.predict(VALIDATION[0], verbose=0)[VALIDATION[1] == 1]
-    easiest = np.argsort(right)[-20:]
-    easy = VALIDATION[0][easiest], VALIDATION[1][easiest]
-    leaked = tuple(np.concatenate(both) for both in zip(VALIDATION, TRAINING))
-    terms = {}
-    for name, validation in (("easy", easy), ("own", VALIDATION), ("leaked", leaked)):
-        at_end, regularized = measured(model, validation=validation)
-        terms[name] = at_end - regularized
-    # Overfitted to wrong labels: new images are harder for it, those it knows are not.
-    assert terms["own"] < terms["leaked"] < 0 < terms["easy"]
-
-
-def test_one_batch_has_the_loss_that_train_on_batch_reports():
-    model = normalizing_network()
-    run(model)
-    model.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
-    _, regularized = measured(model, batch_size=64)
-    keras_says = model.train_on_batch(*VALIDATION, return_dict=True)["loss"]
-    assert regularized == pytest.approx(keras_says, **ROUNDING)
-    inference = model.evaluate(*VALIDATION, verbose=0)
-    assert regularized != pytest.approx(inference, rel=0.01)
-
-
-def test_penalties_are_counted_as_keras_counts_them():
+def test_the_change_of_a_penalty_is_timing():
     model = plain_network(kernel_regularizer=keras.regularizers.L2(0.1))
-    history = run(model)
-    penalty = 0.1 * (model.layers[1].kernel.numpy() ** 2).sum()
-    assert penalty > 0.1
-    assert history["val_loss_regularized"] == pytest.approx(
-        history["val_loss"], **ROUNDING
+    model.compile(keras.optimizers.SGD(0.05), "categorical_crossentropy")
+    penalties = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: penalties.append(
+            0.1 * (model.layers[1].kernel.numpy() ** 2).sum()
+        )
     )
-    at_end, _ = model.evaluate(*TRAINING, verbose=0)
-    assert history["loss_at_end"][-1] == pytest.approx(at_end, **ROUNDING)
-    right = model.predict(TRAINING[0], verbose=0)[TRAINING[1] == 1]
-    assert at_end == pytest.approx(penalty - np.log(right).mean(), rel=1e-4)
+    # Weights of 0: the penalty is all of the loss.
+    training, validation = (
+        (*part, np.zeros(len(part[0]))) for part in (TRAINING, VALIDATION)
+    )
+    measure = MeasureReasons(training, validation, batch_size=16)
+    history = model.fit(
+        *TRAINING,
+        sample_weight=training[2],
+        batch_size=16,
+        validation_data=validation,
+        callbacks=[note, measure],
+        verbose=0,
+    ).history
+    last = 0.1 * (model.layers[1].kernel.numpy() ** 2).sum()
+    terms = split(history)
+    assert np.mean(penalties) - last > 0.01
+    assert terms["timing"] == pytest.approx([np.mean(penalties) - last], rel=1e-4)
+    assert terms["gap"] == pytest.approx(terms["timing"], rel=1e-4)
+
+
+def test_held_out_images_that_are_the_others():
+    for model in (plain_network(), functional()):
+        # The dropout masks are the same for all.
+        terms = split(run(model, held_out=VALIDATION))
+        np.testing.assert_allclose(terms["data"], 0, atol=1e-6)
+        whole = split(run(model))["overfitting + data"]
+        np.testing.assert_array_less(0.001, np.abs(whole))
+        terms = split(run(model, held_out=TRAINING))
+        np.testing.assert_allclose(terms["overfitting"], 0, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def overfitted():
+    """A network that has learned its few training images, and their wrong labels."""
+    keras.utils.set_random_seed(1)
+    model = plain_network()
+    run(model, epochs=60)
+    return model
+
+
+def test_what_was_learned_by_heart_is_overfitting_and_not_data(overfitted):
+    terms = terms_of(
+        measured(overfitted, validation=data(2000, 4), held_out=data(2000, 5))
+    )
+    assert terms["overfitting"] < -1 < -3 * terms["error"]
+    assert abs(terms["data"]) < 3 * terms["error"]
+
+
+def test_a_leak_and_an_easier_validation_set_make_data_positive(overfitted):
+    for validation in (TRAINING, data(2000, 4, right=1)):
+        terms = terms_of(
+            measured(overfitted, validation=validation, held_out=data(2000, 5))
+        )
+        assert terms["data"] > 3 * terms["error"] > 0
+        assert terms["overfitting"] < 0
+
+
+def test_the_error_is_how_far_many_pairs_of_sets_differ(overfitted):
+    # 100 pairs of 512 and 256 images, none of them in two sets.
+    images, labels = data(100 * 768, seed=6)
+    right = overfitted.predict(images, batch_size=4096, verbose=0)[labels == 1]
+    losses = -np.log(np.maximum(right, 1e-7)).reshape(100, 768)
+    differences = losses[:, :512].mean(axis=1) - losses[:, 512:].mean(axis=1)
+    one = measured(
+        overfitted,
+        held_out=(images[:512], labels[:512]),
+        validation=(images[512:768], labels[512:768]),
+        size=16,
+    )
+    data_term = one["held_out_loss_regularized"] - one["val_loss_regularized"]
+    assert data_term == pytest.approx(differences[0], rel=0.02)
+    assert one["data_error"] == pytest.approx(differences.std(), rel=0.3)
+    # Without held-out images: of the training and the validation images. By hand, from
+    # batches as they lie in a data set, the last one half as large.
+    training, validation = (
+        (images[:40], labels[:40]),
+        (images[512:768], labels[512:768]),
+    )
+    two = measured(overfitted, batches(training), batches(validation))
+
+    def squared_error(losses, sizes):
+        mean = np.average(losses, weights=sizes)
+        variance_of_an_image = (sizes * (losses - mean) ** 2).sum() / (len(sizes) - 1)
+        return variance_of_an_image / sizes.sum()
+
+    first = losses[0, :32].reshape(2, 16).mean(axis=1)
+    by_hand = squared_error(
+        np.append(first, losses[0, 32:40].mean()), np.array([16, 16, 8])
+    ) + squared_error(losses[0, 512:].reshape(16, 16).mean(axis=1), np.full(16, 16))
+    assert two["data_error"] == pytest.approx(math.sqrt(by_hand), rel=1e-3)
 
 
 class GlobalNoise(layers.Layer):
@@ -192,21 +295,23 @@ def noisy_network():
 @pytest.mark.parametrize("as_data_set", [False, True])
 def test_training_goes_on_as_if_nothing_had_been_measured(build, as_data_set):
     def train(measure):
-        # With Keras 3.0.5, a seed alone does not reach its global generator.
+        # With Keras 3.0.5, a seed alone does not reach its global generator. Clearing
+        # switches the progress bars on again.
         keras.backend.clear_session()
+        keras.utils.disable_interactive_logging()
         keras.utils.set_random_seed(3)
         model = build()
         optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
         model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
         training, validation = TRAINING, VALIDATION
-        callback = MeasureReasons(TRAINING, VALIDATION)
+        callback = MeasureReasons(TRAINING, VALIDATION, HELD_OUT)
         if as_data_set:
             # Each reading has another order; the callback reads one of its own.
             slices = tf.data.Dataset.from_tensor_slices(TRAINING)
             training = (slices.shuffle(192, seed=1).batch(32),)
             validation = batches(VALIDATION, 32)
             own = slices.shuffle(192, seed=2).batch(32)
-            callback = MeasureReasons(own, validation)
+            callback = MeasureReasons(own, validation, batches(HELD_OUT))
         history = model.fit(
             *training,
             epochs=3,
@@ -215,16 +320,24 @@ def test_training_goes_on_as_if_nothing_had_been_measured(build, as_data_set):
             callbacks=[callback] if measure else [],
             verbose=0,
         ).history
-        variables = [*model.variables, *optimizer.variables]
+        state = [one.numpy() for one in [*model.variables, *optimizer.variables]]
         after = [random.random(), np.random.random()]
-        after += [keras.random.uniform(()), tf.random.uniform(())]
-        state = [keras.ops.convert_to_numpy(one) for one in [*variables, *after]]
-        return history, state
+        after += [keras.random.uniform(()).numpy(), tf.random.uniform(()).numpy()]
+        return history, [*state, *after]
 
     history, state = train(measure=False)
     measured_history, measured_state = train(measure=True)
-    assert len(measured_history.pop("loss_at_end")) == 3
-    assert len(measured_history.pop("val_loss_regularized")) == 3
+    added = {
+        name: measured_history.pop(name)
+        for name in set(measured_history) - set(history)
+    }
+    assert sorted(added) == [
+        "data_error",
+        "held_out_loss_regularized",
+        "loss_at_end",
+        "val_loss_regularized",
+    ]
+    assert {len(values) for values in added.values()} == {3}
     assert measured_history == history
     for one, other in zip(measured_state, state, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -260,31 +373,29 @@ def functional():
 def test_kinds_of_models_labels_and_data(build):
     model = build()
     images, labels = TRAINING
-    numbers = labels.argmax(axis=1)
+    integers = (images, labels.argmax(axis=1))
     model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
-    model.fit(images, numbers, verbose=0)
-    integers = (images, numbers)
+    model.fit(*integers, verbose=0)
     data_set = batches(integers, 32)
-    of_arrays = measured(model, integers, integers, batch_size=32)
-    of_data_set, _ = measured(model, data_set, data_set)
-    if build is NeverInTraining:  # otherwise another order means other masks
-        assert of_data_set == pytest.approx(of_arrays[0], **ROUNDING)
+    of_arrays = measured(model, integers, integers)
+    of_data_set = measured(model, data_set, data_set)
     inference = model.evaluate(*integers, verbose=0)
-    dropout = abs(of_arrays[0] - inference) > 0.01
+    dropout = abs(of_arrays["loss_at_end"] - inference) > 0.01
     assert dropout == (build is not NeverInTraining)
     model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
-    eagerly = measured(model, integers, integers, batch_size=32)
-    if not dropout:
-        assert eagerly == pytest.approx(of_arrays, **ROUNDING)
+    eagerly = measured(model, integers, integers)
+    if not dropout:  # otherwise another order means other masks
+        for logs in (of_arrays, of_data_set, eagerly):
+            assert logs["loss_at_end"] == pytest.approx(inference, **ROUNDING)
 
 
 def test_sample_weights_count():
     model = plain_network()
     model.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
     weights = np.random.default_rng(0).random(64).astype("float32")
-    _, regularized = measured(model, validation=(*VALIDATION, weights))
+    logs = measured(model, validation=(*VALIDATION, weights))
     keras_says = model.evaluate(*VALIDATION, sample_weight=weights, verbose=0)
-    assert regularized == pytest.approx(keras_says, rel=1e-4)
+    assert logs["val_loss_regularized"] == pytest.approx(keras_says, rel=1e-4)
 
 
 class Sequence(keras.utils.PyDataset):
@@ -318,15 +429,31 @@ def picture_folder(folder):
     )
 
 
-def generator():
+def flipped():
     tools = tf.keras.preprocessing.image
     augmented = tools.ImageDataGenerator(horizontal_flip=True)
     return augmented.flow(*TRAINING, batch_size=16)
 
 
-@pytest.mark.parametrize("kind", ["shuffled", "folder", "sequence", "generator"])
+def of_unknown_length(data, endless=False):
+    """The batches of a generator, which does not say how many there are."""
+    whole = [array.astype("float32") for array in data]
+    rows = [slice(start, start + 16) for start in range(0, len(data[0]), 16)]
+    shapes = tf.TensorSpec((None, 8, 8, 1)), tf.TensorSpec((None, 3))
+    return tf.data.Dataset.from_generator(
+        lambda: (
+            tuple(array[row] for array in whole)
+            for row in (itertools.cycle(rows) if endless else rows)
+        ),
+        output_signature=shapes,
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", ["shuffled", "folder", "sequence", "flipped", "unknown length"]
+)
 def test_data_that_fit_reads_as_well(kind, tmp_path):
-    if kind in ("sequence", "generator") and not hasattr(Sequence, "num_batches"):
+    if kind in ("sequence", "flipped") and not hasattr(Sequence, "num_batches"):
         pytest.skip("Keras 3.0 does not tell the number of batches of a PyDataset")
     training = {
         "shuffled": lambda: (
@@ -334,7 +461,8 @@ def test_data_that_fit_reads_as_well(kind, tmp_path):
         ),
         "folder": lambda: picture_folder(tmp_path),
         "sequence": lambda: Sequence(*TRAINING),
-        "generator": generator,
+        "flipped": flipped,
+        "unknown length": lambda: of_unknown_length(TRAINING),
     }[kind]()
     shape, classes = ((8, 8, 3), 2) if kind == "folder" else ((8, 8, 1), 3)
     network = [layers.Flatten(), layers.Dense(classes, activation="softmax")]
@@ -346,7 +474,7 @@ def test_data_that_fit_reads_as_well(kind, tmp_path):
     assert history["val_loss_regularized"] == pytest.approx(
         history["val_loss"], **ROUNDING
     )
-    if kind != "generator":  # which flips half of the images at each reading
+    if kind != "flipped":  # where half of the images are others at each reading
         at_end = model.evaluate(training, verbose=0)[0]
         assert history["loss_at_end"][-1] == pytest.approx(at_end, **ROUNDING)
 
@@ -356,33 +484,158 @@ def test_data_that_fit_reads_as_well(kind, tmp_path):
     [
         (TRAINING[0], r"give \(images, labels\)"),
         ((TRAINING[0], VALIDATION[1]), r"differ in number: \[64, 192\]"),
+        (([[1.0], [2.0]], [0, 1]), "as arrays, not as lists"),
         (tf.data.Dataset.from_tensors(TRAINING).repeat(), "never ends"),
         (Endless(*TRAINING), "never ends"),
     ],
 )
 def test_data_that_cannot_be_measured_on_are_refused(unfit, reason):
-    with pytest.raises(ValueError, match=reason):
-        MeasureReasons(TRAINING, unfit)
-
-
-def test_what_fit_does_not_get_is_told_at_once():
-    model = plain_network()
-    model.compile("sgd", "categorical_crossentropy")
-    weights = model.get_weights()
-
-    def fit(batch_size=16, **arguments):
-        callback = MeasureReasons(TRAINING, VALIDATION, batch_size=batch_size)
-        fixed = {"batch_size": 16, "epochs": 4, "callbacks": [callback], "verbose": 0}
-        return model.fit(*TRAINING, **fixed, **arguments)
-
-    with pytest.raises(
-        ValueError, match="fit counts 12 batches, and MeasureReasons 6: give"
+    for arguments in (
+        (unfit, VALIDATION),
+        (TRAINING, unfit),
+        (TRAINING, VALIDATION, unfit),
     ):
-        fit(batch_size=32, validation_data=VALIDATION)
+        with pytest.raises(ValueError, match=reason):
+            MeasureReasons(*arguments)
+
+
+def test_held_out_batches_must_be_known_in_number():
+    with pytest.raises(ValueError, match="does not say how long it is"):
+        MeasureReasons(TRAINING, VALIDATION, of_unknown_length(HELD_OUT))
+
+
+def test_another_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="KERAS_BACKEND=tensorflow"):
+        MeasureReasons(TRAINING, VALIDATION)
+
+
+def compiled(model=None, **arguments):
+    model = model or plain_network()
+    model.compile("sgd", "categorical_crossentropy", **arguments)
+    return model
+
+
+SPLIT = {"validation_data": None, "validation_split": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("training", "measure", "arguments"),
+    [
+        (TRAINING, (TRAINING, VALIDATION), SPLIT),
+        (batches(TRAINING), (batches(TRAINING), VALIDATION), {"steps_per_epoch": 9}),
+        (batches(TRAINING), (batches(VALIDATION), VALIDATION), {}),
+        (batches(TRAINING, 48), (TRAINING, VALIDATION), {}),
+    ],
+)
+def test_other_batches_than_those_of_fit_are_refused_at_once(
+    training, measure, arguments
+):
+    model = compiled()
+    weights = model.get_weights()
+    with pytest.raises(ValueError, match=r"fit counts (9|12|4) batches, .* batch_size"):
+        fit(model, training, measure, **arguments)
     np.testing.assert_array_equal(model.get_weights()[0], weights[0])
-    for without in ({}, {"validation_data": VALIDATION, "validation_freq": 2}):
+
+
+def test_other_batches_are_refused_after_the_first_epoch_where_they_are_not_known():
+    endless = of_unknown_length(TRAINING, endless=True)
+    with pytest.raises(ValueError, match="fit counts 5 .* MeasureReasons 6 or more"):
+        fit(compiled(), endless, (endless, VALIDATION), steps_per_epoch=5)
+    with pytest.raises(ValueError, match="fit counts 2 .* MeasureReasons 3 or more"):
+        validation = of_unknown_length(VALIDATION, endless=True)
+        arguments = {"validation_data": validation, "validation_steps": 2}
+        fit(compiled(), TRAINING, (TRAINING, validation), **arguments)
+
+
+def test_a_generator_that_runs_out_is_noticed():
+    def some_batches():
+        yield from (tuple(one) for one in batches(TRAINING).take(10))
+
+    with pytest.raises(ValueError, match="fit counts [0-9] batches"):
+        fit(
+            compiled(),
+            some_batches(),
+            (batches(TRAINING).take(6), VALIDATION),
+            steps_per_epoch=6,
+            epochs=2,
+        )
+
+
+@pytest.mark.parametrize(
+    ("compile_with", "fit_with"),
+    [
+        ({"steps_per_execution": 5}, {}),
+        ({}, {"validation_batch_size": 7}),
+        ({"optimizer": {"gradient_accumulation_steps": 5}}, {}),
+    ],
+)
+def test_no_false_alarm(compile_with, fit_with):
+    optimizer = compile_with.pop("optimizer", {})
+    if optimizer and "gradient_accumulation_steps" not in dir(keras.optimizers.SGD()):
+        pytest.skip("Keras 3.0 does not accumulate gradients")
+    model = plain_network()
+    sgd = keras.optimizers.SGD(0.05, **optimizer)
+    model.compile(sgd, "categorical_crossentropy", **compile_with)
+    history = fit(model, epochs=2, **fit_with)
+    at_end = model.evaluate(*TRAINING, verbose=0)
+    assert history["loss_at_end"][-1] == pytest.approx(at_end, **ROUNDING)
+
+
+def test_no_false_alarm_in_mixed_precision():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        history = run(normalizing_network(), rate=0.01)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert np.isfinite(history["loss_at_end"]).all()
+
+
+def test_a_val_loss_that_the_given_data_do_not_have_is_refused():
+    images, labels = VALIDATION
+    weights = np.linspace(0, 2, 64, dtype="float32")
+    shuffled = tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(192)
+    parts = shuffled.skip(64).batch(16), shuffled.take(64).batch(16)
+    for training, measure, arguments in (
+        (TRAINING, (TRAINING, HELD_OUT), {}),
+        (TRAINING, (TRAINING, (255 * images, labels)), {}),
+        (TRAINING, (TRAINING, VALIDATION), {"validation_data": (*VALIDATION, weights)}),
+        # Shuffled anew at each reading, and only then split.
+        (parts[0], parts, {"validation_data": parts[1]}),
+    ):
+        with pytest.raises(
+            ValueError, match="fit reports a val_loss of [0-9.]+, but .*"
+        ):
+            fit(compiled(), training, measure, **arguments)
+
+
+def test_averaged_weights_in_the_validation_are_refused():
+    if not hasattr(keras.callbacks, "SwapEMAWeights"):
+        pytest.skip("Keras 3.0 does not swap averaged weights")
+    model = plain_network()
+    optimizer = keras.optimizers.SGD(0.3, use_ema=True)
+    model.compile(optimizer, "categorical_crossentropy")
+    callbacks = [MeasureReasons(TRAINING, VALIDATION), keras.callbacks.SwapEMAWeights()]
+    with pytest.raises(ValueError, match="swap the weights"):
+        model.fit(*TRAINING, validation_data=VALIDATION, callbacks=callbacks, verbose=0)
+
+
+def test_a_step_of_its_own_is_warned_of():
+    class Own(keras.Sequential):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    model = Own([keras.Input((8, 8, 1)), layers.Flatten(), output()])
+    with pytest.warns(UserWarning, match="Own has a train_step of its own"):
+        fit(compiled(model))
+
+
+def test_what_fit_does_not_get_is_told():
+    model = compiled()
+    for without in ({"validation_data": None}, {"validation_freq": 2}):
         with pytest.raises(ValueError, match="give fit validation_data, and leave val"):
-            fit(**without)
+            fit(model, epochs=4, **without)
     assert model.optimizer.iterations == 2 * 12  # after one epoch each
 
 
@@ -395,9 +648,4 @@ def test_the_snippet_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch):
     runpy.run_path("snippet.py")
     history = pickle.loads((tmp_path / "training.pickle").read_bytes())
     assert {len(values) for values in history.values()} == {10}
-    assert sorted(history) == [
-        "loss",
-        "loss_at_end",
-        "val_loss",
-        "val_loss_regularized",
-    ]
+    assert {"loss_at_end", "val_loss_regularized", "data_error"} < set(history)
