@@ -1,6 +1,6 @@
 # Draw the curves of a training history as they are, and shifted by half an epoch.
 import argparse
-from pyimagesearch import cli, figures, gap, reading
+from pyimagesearch import cli, curves, figures, gap, reading
 import matplotlib.pyplot as plt  # after figures, which tells where it is missing
 import numpy as np
 
@@ -12,8 +12,8 @@ ap.add_argument("--metric", default="loss", help="metric to draw, accuracy for e
 ap.epilog = "example: python %(prog)s --input tests/real_run.pickle --metric accuracy"
 args = ap.parse_args()
 H = reading.load_history(args.input)
-curves = reading.choose_curves(H, args.metric, args.input)
-(training_label, training), (validation_label, validation) = curves.items()
+two = curves.choose_curves(H, args.metric, args.input)
+(training_label, training), (validation_label, validation) = two.items()
 figures.choose_backend(args.output, args.input)
 epochs = np.arange(len(training))
 plt.style.use("ggplot")
@@ -46,7 +46,7 @@ figure.subplots_adjust(0.09, 0.08, 0.98, 0.95, hspace=0.36)
 print(f"[INFO] {gap.describe_shift(training, validation)}")
 
 # After a run with --reasons: what makes the gap.
-measured = reading.measured_losses(H, args.input)
+measured = curves.measured_losses(H, args.input)
 if measured and args.metric == "loss":
     terms = gap.split(measured)
     figures.draw_terms(figure, terms)

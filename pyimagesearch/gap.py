@@ -133,17 +133,16 @@ def describe(terms):
     lines = []
     for epoch in sorted({known[0], known[-1]}):
         gap, error = terms["gap"][epoch], terms["error"][epoch]
-        lower = "validation" if gap > 0 else "training"
-        says = f"the {lower} loss is lower, by {abs(gap):#.3g}"
-        lines.append(f"epoch {epoch}: {says if gap else 'the two losses are equal'}")
+        lower = f"{'validation' if gap > 0 else 'training'} loss is lower"
+        says = f"the {lower}, by {abs(gap):#.3g}" if gap else "the two losses are equal"
+        lines.append(f"epoch {epoch}: {says}. The validation loss is pushed")
         for direction, sign in (("down", 1), ("up", -1)):
             sizes = {name: sign * terms[name][epoch] for name in names}
-            pushing = [
+            by = [
                 f"{name} {sizes[name]:#.3g}"
                 + (f" +-{error:#.2g}" if name == names[-1] and error >= 0 else "")
                 for name in sorted(names, key=sizes.get, reverse=True)
                 if sizes[name] > 0
             ]
-            what = ", ".join(pushing) or "nothing"
-            lines.append(f"  pushes the validation loss {direction}: {what}")
+            lines.append(f"  {direction} by {', '.join(by) or 'nothing'}")
     return "\n".join(lines)

@@ -1,13 +1,12 @@
-"""Read a training history as people save it. Not needed to follow the story.
+"""Read a training history as people save it. Not needed for the story.
 
-What kind of file it is shows in its content, not in its name. What cannot be drawn is
-refused in one line, which says what is wrong and what to do.
+What kind of file it is shows in its content, not in its name. `curves.py` looks at what
+is in it.
 """
 
 import contextlib
 import csv
 import json
-import math
 import os
 import re
 
@@ -29,14 +28,6 @@ JSON = rb"\s*[{[]\s*[]}[{\"\d-]"
 TABLE = rb"[^\0\n,;\t]*[,;\t][^\0\n]*\n[\s\"]*([-+.]?\d|[,;])"
 PICKLE = rb"\x93NUMPY|\x80|\([dl]|[]}]q|c[\w.]+\n"
 
-PREFIX = "^(train|val|test)_"
-KINDS = {str: "a text", list: "a list", dict: "a dict", bool: "True or False"}
-KINDS |= {int: "a single number", float: "a single number", type(None): "None"}
-
-# What `--reasons` adds to a history. Old ones have the first two only.
-MEASURED = ["loss_at_end", "val_loss_regularized"]
-MEASURED_LATER = ["held_out_loss_regularized", "data_error"]
-
 
 def load_history(path):
     """Read a training history, also from a file that is not to be trusted.
@@ -45,13 +36,13 @@ def load_history(path):
     ----------
     path : str
         A file with a dict: as a pickle, also by `np.save`; as JSON; or as a table with
-        a line an epoch, which Keras's `CSVLogger` writes. Of several pickles in a row,
-        the first is read; a line on stderr tells of the others.
+        a line an epoch, as of Keras's `CSVLogger`. Of several pickles in a row, the
+        first is read; a line on stderr tells of the others.
 
     Returns
     -------
     dict of str to object
-        What the file holds by the names of metrics. `choose_curves` looks at it.
+        What the file holds by the names of metrics.
 
     Raises
     ------
@@ -79,18 +70,20 @@ def load_history(path):
         if re.match(b"|".join((JSON, TABLE, PICKLE)), content):
             reason = "cut off or damaged: save it again"
         raise UserError(f"{path} is {reason}") from error
+    if end < len(content):
+        more = _count_pickles(content, end) or "bytes"
+        warn(f"{path}: the first pickle is drawn, not the {more} after it")
     match found:
-        case dict() if found or type(found) is dict:
-            if end < len(content):
-                more = _count_pickles(content, end) or "bytes"
-                warn(f"{path}: the first pickle is drawn, not the {more} after it")
-            return found
         case Foreign(name=name) if name.endswith(".History"):
             reason = "a History object: pickle H.history instead of H"
-        case [one, *_] if _is_history(one):
-            reason = f"a list of {len(found)} histories: save one of them by itself"
+        case Foreign(name=name) if not found:
+            reason = f"an object of {name:.80}: save a dict of lists of numbers instead"
+        case dict():
+            return found
+        case [dict(), *_]:
+            reason = f"a list of {len(found)} dicts: save one of them by itself"
         case _:
-            reason = f"{_kind(found)}: save a dict of lists of numbers, as H.history is"
+            reason = "no dict of lists of numbers: save H.history"
     raise UserError(f"{path} is {reason}")
 
 
@@ -116,150 +109,18 @@ def _count_pickles(content, end):
 
 
 def _columns(text):
-    """Return the columns of a table by their names; NaN stands for an empty cell."""
-
-    def number(cell):
-        try:
-            return float("nan" if cell in ("", "NA") else cell)
-        except ValueError:
-            return cell
-
+    """Return the columns of a table by their names, numbers where they are some."""
     separator = max(",;\t", key=text.partition("\n")[0].count)
     rows = csv.reader(text.splitlines(), delimiter=separator, skipinitialspace=True)
     names, *rows = filter(None, rows)
     columns = zip(names, zip(*rows, strict=True), strict=True)
     # pandas leaves the column of row numbers without a name.
-    return {name: [*map(number, column)] for name, column in columns if name}
+    return {name: [*map(_number, cells)] for name, cells in columns if name}
 
 
-def choose_curves(history, metric, path):
-    """Return the training curve of a metric, and the one on validation or test data.
-
-    Parameters
-    ----------
-    history : dict of str to object
-        From `load_history`. What is not drawn may be anything.
-    metric : str
-        METRIC, or else train_METRIC, is the training curve; val_METRIC, or else
-        test_METRIC, is the other.
-    path : str
-        The file, for messages.
-
-    Returns
-    -------
-    dict of str to list of float
-        The two curves by their labels: "training METRIC", then "validation METRIC" or
-        "test METRIC". They are of equal length, one number per epoch. NaN stands for a
-        number that is not finite, or above 1e300; where there are some, a line on
-        stderr says so.
-
-    Raises
-    ------
-    UserError
-        If one of the two is not there, or not made of numbers.
-    """
-    pairs = {}
-    for name in history:
-        of = re.sub(PREFIX, "", name)
-        training = of if of in history else f"train_{of}"
-        other = f"val_{of}" if f"val_{of}" in history else f"test_{of}"
-        if {training, other} <= history.keys():
-            pairs[of] = training, other
-    if metric in pairs:
-        training, other = _curves(history, pairs[metric], path).values()
-        data = "test" if pairs[metric][1].startswith("test_") else "validation"
-        return {f"training {metric}": training, f"{data} {metric}": other}
-
-    bare = re.sub(PREFIX, "", metric)
-    if bare in pairs:
-        reason = "--metric takes the name of the training curve, without train_ or val_"
-        raise UserError(f"{path}: {reason}: try --metric {bare}")
-    missing = metric
-    if {metric, f"train_{metric}"} & history.keys():
-        missing = "val_loss" if metric == "loss" else f"{metric} on validation data"
-    dicts = [name for name, value in history.items() if _is_history(value)]
-    if pairs:
-        advice = f": try --metric {' or '.join(pairs):.200}"
-    elif dicts:
-        there = f", but has the dicts {', '.join(dicts):.200}"
-        advice = f"{there}: save one of them by itself, with loss and val_loss"
-    else:
-        there = f", but has {', '.join(history) or 'nothing':.200}"
-        both = "both a training curve and a validation curve"
-        advice = f"{there}: it needs {both}, e.g. loss and val_loss"
-    raise UserError(f"{path} has no numbers of {missing}{advice}")
-
-
-def _is_history(value):
-    """Tell a dict of curves from anything else, by the first thing in it."""
-    is_dict = isinstance(value, dict)
-    return is_dict and type(next(iter(value.values()), None)) in (list, dict)
-
-
-def measured_losses(history, path):
-    """Return the losses that the gap is split by, and the two whose gap it is.
-
-    Parameters
-    ----------
-    history : dict of str to object
-        From `load_history`.
-    path : str
-        The file, for messages.
-
-    Returns
-    -------
-    dict of str to list of float
-        `loss`, `val_loss`, `loss_at_end`, `val_loss_regularized` and, where they are
-        there, `held_out_loss_regularized` and `data_error`; each as `choose_curves`
-        returns it. Empty if one of the first four is not there.
-
-    Raises
-    ------
-    UserError
-        If one is not made of numbers, or has not as many as `loss`.
-    """
-    there = [name for name in MEASURED + MEASURED_LATER if name in history]
-    if {"loss", "val_loss", *MEASURED} <= history.keys():
-        # The first two have been warned of, and a single batch has no error.
-        quiet = ["loss", "val_loss", "data_error"]
-        return _curves(history, ["loss", "val_loss", *there], path, quiet)
-    if there:
-        warn(f"{there[0]} is not drawn: it takes both of {' and '.join(MEASURED)}")
-    return {}
-
-
-def _curves(history, names, path, quiet=()):
-    """Return curves as lists of floats, equally long; warn of gaps, except in some."""
-    advice = "save a list of numbers, one per epoch"
-    curves = {}
-    for name in names:
-        values = unpacked(history[name])
-        if type(values) is dict and all(map(str.isdigit, values)):  # JSON by pandas
-            values = [*values.values()]
-        if type(values) is not list or not values:
-            raise UserError(f"{path} has {_kind(values)} as {name}: {advice}")
-        curve = curves[name] = []
-        for number in map(unpacked, values):
-            if type(number) not in (int, float):
-                raise UserError(f"{path} has {_kind(number)} in {name}: {advice}")
-            # Infinity is drawn like NaN, as a gap. So is what is almost as large, since
-            # matplotlib needs room above it.
-            curve.append(float(number) if abs(number) < 1e300 else math.nan)
-        epochs = len(curves[names[0]])
-        if len(curve) != epochs:
-            reason = f"{epochs} epochs of {names[0]}, but {len(curve)} of {name}"
-            advice = "each needs one per epoch (validation_freq=1)"
-            raise UserError(f"{path} has {reason}: {advice}")
-        missing = 0 if name in quiet else sum(map(math.isnan, curve))
-        if missing == epochs:
-            raise UserError(f"{path}: {name} is never finite: try a lower --lr")
-        if missing:
-            warn(f"{name} is not finite in {missing} of {epochs} epochs, left out")
-    return curves
-
-
-def _kind(value):
-    """Say in plain words what stands where numbers should."""
-    if isinstance(value, Foreign):
-        return f"an object of {value.name:.80}"
-    return "an empty list" if value == [] else KINDS.get(type(value), "bytes")
+def _number(cell):
+    """Return the number in a cell, NaN for an empty one, or the text that it is."""
+    try:
+        return float("nan" if cell in ("", "NA") else cell)
+    except ValueError:
+        return cell

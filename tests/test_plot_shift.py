@@ -1,7 +1,6 @@
 """The plotting script, through its real command line."""
 
 import itertools
-import math
 import pickle
 import runpy
 import subprocess
@@ -111,11 +110,16 @@ def test_a_run_with_reasons_gets_a_third_panel_and_a_table(
     # Only the last has an error, from one error below its end to one above.
     assert [one.errorbar is None for one in bars] == [True] * (len(bars) - 1) + [False]
     _, _, (lines,) = bars[-1].errorbar
-    for epoch, (lower, upper) in enumerate(lines.get_segments()):
-        end = ends[int(by_hand[bars[-1].get_label()][epoch] < 0), epoch]
-        error = history.get("data_error", [math.nan] * 3)[epoch]
-        expected = pytest.approx([end - error, end + error], nan_ok=True)
-        assert [lower[1], upper[1]] == expected
+    drawn_errors = [one[:, 1] for one in lines.get_segments() if len(one)]
+    ends_of_last = [
+        ends[int(value < 0), epoch]
+        for epoch, value in enumerate([*by_hand.values()][-1])
+    ]
+    expected = [
+        pytest.approx([end - error, end + error])
+        for end, error in zip(ends_of_last, history.get("data_error", []))
+    ]
+    assert [list(one) for one in drawn_errors] == expected
     curves = [line for line in panels[2].get_lines() if line.get_marker() == "o"]
     np.testing.assert_allclose(curves[0].get_ydata(), [0.4, 0.0, 0.3], atol=1e-12)
     np.testing.assert_allclose(ends.sum(axis=0), [0.4, 0.0, 0.3], atol=1e-12)
@@ -218,9 +222,9 @@ def test_many_epochs_are_no_band_of_markers(folder, monkeypatch):
         (["-i", "."], ["cannot read .: Is a directory"]),
         (
             ["--metric", "recall"],
-            ["no numbers of recall: try --metric loss or accuracy"],
+            ["for --metric recall: try --metric loss or accuracy"],
         ),
-        (["--metric", "val_loss"], ["--metric takes", "try --metric loss"]),
+        (["--metric", "val_loss"], ["for --metric val_loss: try --metric loss"]),
         (["-o", "figure.jpeg"], ["figure.jpeg", ".png, .pdf, .svg"]),
         (["-o", "missing/figure.png"], ["missing/figure.png", "No such file"]),
     ],
