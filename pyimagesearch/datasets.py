@@ -49,7 +49,10 @@ def load(dataset="any"):
     try:
         return "fashion-mnist", *keras.datasets.fashion_mnist.load_data()
     except Exception as error:  # Keras raises no narrower one for a failed download
-        folder = _cache()
+        home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+        if not os.access(home, os.W_OK):  # as `keras.utils.get_file` does
+            home = Path("/tmp/.keras")
+        folder = home / "datasets" / "fashion-mnist"
         if len([*folder.glob("*.gz")]) == 4:  # nothing was to be downloaded
             advice = "delete the folder, and the next run downloads it again"
             raise UserError(f"damaged data in {folder} ({error}): {advice}") from error
@@ -61,14 +64,6 @@ def load(dataset="any"):
     print(f"[INFO] {problem}")
     print("[INFO] training on digits instead; --dataset fashion-mnist never does that")
     return "digits", *load_digits()
-
-
-def _cache():
-    """Return the folder of Fashion MNIST in Keras's cache, once Keras is imported."""
-    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    if not os.access(home, os.W_OK):  # as `keras.utils.get_file` does
-        home = Path("/tmp/.keras")
-    return home / "datasets" / "fashion-mnist"
 
 
 def load_digits():

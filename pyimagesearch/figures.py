@@ -98,28 +98,21 @@ def draw_terms(figure, terms):
         panel.set_subplotspec(place)
     figure.set_figheight(figure.get_figheight() * 1.5)
     panel = figure.add_subplot(grid[2], sharex=figure.axes[0])
-    names = names_of(terms)
-    epochs = np.arange(len(terms["gap"]))
-    up, down = np.zeros(len(epochs)), np.zeros(len(epochs))
+    names, epochs = names_of(terms), np.arange(len(terms["gap"]))
+    above, below = np.zeros(len(epochs)), np.zeros(len(epochs))
     # Other colours than those of the two losses, and hatches for who sees no colours.
-    for name, style in zip(
-        names, (("C5", ""), ("C2", "//"), ("C3", "..."), ("C4", ""))
+    for name, color, hatch in zip(
+        names, ("C5", "C2", "C3", "C4"), ("", "//", "...", "")
     ):
         sizes = np.nan_to_num(terms[name])
+        start = np.where(sizes > 0, above, below)
+        style = {"width": 0.7, "color": color, "hatch": hatch, "edgecolor": "white"}
         error = terms["error"] if name == names[-1] else None
         panel.bar(
-            epochs,
-            sizes,
-            bottom=np.where(sizes > 0, up, down),
-            width=0.7,
-            color=style[0],
-            hatch=style[1],
-            edgecolor="white",
-            label=name,
-            yerr=error,
-            error_kw={"elinewidth": 1, "capsize": 2},
+            epochs, sizes, bottom=start, label=name, yerr=error, capsize=2, **style
         )
-        up, down = up + np.maximum(sizes, 0), down + np.minimum(sizes, 0)
+        above += np.maximum(sizes, 0)
+        below += np.minimum(sizes, 0)
     panel.axhline(0, color="black", linewidth=1)
     label = "gap: training loss - validation loss"
     panel.plot(epochs, terms["gap"], "ko-", markersize=4, label=label)

@@ -124,11 +124,9 @@ class MeasureReasons(keras.callbacks.Callback):
         model = type(self.model)
         for step in ("train_step", "test_step"):
             if getattr(model, step) is not getattr(keras.Model, step):
-                problem = (
-                    f"{model.__name__} has a {step} of its own: the terms hold only"
-                )
-                reason = f"{problem} if it takes compute_loss of one forward pass"
-                warnings.warn(reason, stacklevel=2)
+                own = f"{model.__name__} has a {step} of its own: the terms hold only "
+                needs = "if it takes compute_loss of one forward pass"
+                warnings.warn(own + needs, stacklevel=2)
         steps, batches = self.params.get("steps"), self._count(self.training_data)
         if steps and batches and steps != batches:
             raise _other_batches(steps, batches)
@@ -180,10 +178,10 @@ class MeasureReasons(keras.callbacks.Callback):
         means = np.average(losses, weights=sizes), np.mean(losses)
         if not np.isclose(means, val_loss, rounding, 1e-6, equal_nan=True).any():
             raise ValueError(
-                f"fit reports a val_loss of {val_loss:.6g}, but the validation_data that "
-                f"MeasureReasons got have {means[0]:.6g}. Are they those of fit, scaled "
-                "and weighted as there? Are they the same at each reading? Does no "
-                "callback swap the weights for the validation?"
+                f"fit reports a val_loss of {val_loss:.6g}, but the validation_data given "
+                f"to MeasureReasons have {means[0]:.6g}: they must be those of fit, scaled "
+                "and weighted as there, and the same at each reading; and no callback may "
+                "swap the weights for the validation"
             )
 
     def _read(self, data, ended, epoch=None, training=True):
