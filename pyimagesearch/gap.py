@@ -92,7 +92,7 @@ def table(terms):
     terms : dict of str to numpy.ndarray
         What `split` returns.
     """
-    columns = {name: [_number(one) for one in terms[name]] for name in terms}
+    columns = {name: [_number(value) for value in terms[name]] for name in terms}
     errors = [error.lstrip("+") for error in columns.pop("error")]
     last = names_of(terms)[-1]
     columns[last] = [f"{a} +-{b:>6}" for a, b in zip(columns[last], errors)]
@@ -134,13 +134,13 @@ def describe(terms):
     for epoch in sorted({known[0], known[-1]}):
         gap, error = terms["gap"][epoch], terms["error"][epoch]
         lower = f"{'validation' if gap > 0 else 'training'} loss is lower"
-        says = f"the {lower}, by {abs(gap):#.3g}" if gap else "the two losses are equal"
-        lines.append(f"epoch {epoch}: {says}. The validation loss is pushed")
+        result = f"the {lower}, by {abs(gap):.4f}" if gap else "the losses are equal"
+        lines.append(f"epoch {epoch}: {result}. The validation loss is pushed")
         for direction, sign in (("down", 1), ("up", -1)):
             sizes = {name: sign * terms[name][epoch] for name in names}
             by = [
-                f"{name} {sizes[name]:#.3g}"
-                + (f" +-{error:#.2g}" if name == names[-1] and error >= 0 else "")
+                f"{name} {sizes[name]:.4f}"
+                + (f" +-{error:.4f}" if name == names[-1] and error >= 0 else "")
                 for name in sorted(names, key=sizes.get, reverse=True)
                 if sizes[name] > 0
             ]

@@ -81,8 +81,8 @@ class SaveHistory(keras.callbacks.History):
         """Return how many epochs are saved, and the command that draws them."""
         if self.epochs == 0:
             earlier = [name for name in (self.path, self.part) if os.path.exists(name)]
-            whose = f"; {' and '.join(earlier)}: of an earlier run" if earlier else ""
-            return f"nothing was saved{whose}"
+            still = f"; from an earlier run: {', '.join(earlier)}" if earlier else ""
+            return f"nothing was saved{still}"
         saved = f"{self.epochs} of {self.params['epochs']} epochs saved"
         draw = command("plot_shift.py", "--input", self.saved)
         return f"{saved}; to draw them: {draw}"

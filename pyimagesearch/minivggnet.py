@@ -67,5 +67,7 @@ class MiniVGGNet:
         ]
         # Only now: each layer drew a seed, so the weights of the others are the same.
         if not dropout:
-            network = [one for one in network if not isinstance(one, layers.Dropout)]
+            network = [
+                layer for layer in network if not isinstance(layer, layers.Dropout)
+            ]
         return keras.Sequential(network)

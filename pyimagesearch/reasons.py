@@ -199,7 +199,9 @@ class MeasureReasons(keras.callbacks.Callback):
         losses, sizes = [], []
         while chunk := [*itertools.islice(batches, AT_ONCE)]:
             # The last ones singly, since TensorFlow makes a graph for each number.
-            for part in [chunk] if len(chunk) == AT_ONCE else [[one] for one in chunk]:
+            for part in (
+                [chunk] if len(chunk) == AT_ONCE else [[batch] for batch in chunk]
+            ):
                 part_losses, state = losses_of(part, state)
                 losses += map(float, part_losses)
                 sizes += map(_length, part)

@@ -89,36 +89,36 @@ def test_long_runs_have_a_short_table_of_straight_columns(epochs, shown):
     [
         (
             one_epoch(0.3, 0.1, -0.02, -0.05, error=0.012),
-            """epoch 0: the validation loss is lower, by 0.330. The validation loss is pushed
-  down by timing 0.300, regularization 0.100
-  up by data 0.0500 +-0.012, overfitting 0.0200""",
+            """epoch 0: the validation loss is lower, by 0.3300. The validation loss is pushed
+  down by timing 0.3000, regularization 0.1000
+  up by data 0.0500 +-0.0120, overfitting 0.0200""",
         ),
         (
             one_epoch(0, -1.5, 0, 0.001),
-            """epoch 0: the training loss is lower, by 1.50. The validation loss is pushed
-  down by data 0.00100
-  up by regularization 1.50""",
+            """epoch 0: the training loss is lower, by 1.4990. The validation loss is pushed
+  down by data 0.0010
+  up by regularization 1.5000""",
         ),
         (
             one_epoch(0.25, 0, -0.25, 0),
-            """epoch 0: the two losses are equal. The validation loss is pushed
-  down by timing 0.250
-  up by overfitting 0.250""",
+            """epoch 0: the losses are equal. The validation loss is pushed
+  down by timing 0.2500
+  up by overfitting 0.2500""",
         ),
         (
             one_epoch(0, 0, 0, 0),
-            """epoch 0: the two losses are equal. The validation loss is pushed
+            """epoch 0: the losses are equal. The validation loss is pushed
   down by nothing
   up by nothing""",
         ),
         (
             split(WITHOUT),
-            """epoch 0: the validation loss is lower, by 0.400. The validation loss is pushed
-  down by timing 0.300, regularization 0.200
-  up by overfitting + data 0.100
+            """epoch 0: the validation loss is lower, by 0.4000. The validation loss is pushed
+  down by timing 0.3000, regularization 0.2000
+  up by overfitting + data 0.1000
 epoch 1: the training loss is lower, by 0.0500. The validation loss is pushed
   down by timing 0.0500, regularization 0.0500
-  up by overfitting + data 0.150""",
+  up by overfitting + data 0.1500""",
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_only_epochs_that_have_all_numbers_are_spoken_of():
     history["loss_at_end"][3] = nan
     says = describe(split(history))
     assert [line for line in says.splitlines() if "epoch" in line] == [
-        "epoch 1: the validation loss is lower, by 0.400. The validation loss is pushed",
+        "epoch 1: the validation loss is lower, by 0.4000. The validation loss is pushed",
         "epoch 2: the training loss is lower, by 0.0500. The validation loss is pushed",
     ]
     nothing = split({name: [nan] for name in WITHOUT})

@@ -109,7 +109,7 @@ def test_nothing_is_left_or_changed_by_a_run_that_saved_nothing(tmp_path):
     saved = SaveHistory(str(path))
     assert names(tmp_path) == ["training.pickle"]
     assert path.read_bytes() == EARLIER
-    assert saved.summary() == f"nothing was saved; {path}: of an earlier run"
+    assert saved.summary() == f"nothing was saved; from an earlier run: {path}"
 
 
 @pytest.mark.parametrize("suffix", ["", ".part", ".part.new"])

@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import re
 import runpy
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, assert_one_line_error, command, environment, run
 from matplotlib.container import BarContainer
+
+from pyimagesearch import gap
 
 HISTORY = {
     "loss": [1.0, 0.5, 0.4],
@@ -129,7 +132,7 @@ def test_a_run_with_reasons_gets_a_third_panel_and_a_table(
     if history is HELD_OUT:
         row = "0 +0.4000 +0.3000 +0.1500 -0.0300 -0.0200 +-0.0500 +0.2500"
     assert row.split() in [line.split() for line in out.splitlines()]
-    assert "[INFO] epoch 0: the validation loss is lower, by 0.400" in out
+    assert "[INFO] epoch 0: the validation loss is lower, by 0.4000" in out
     assert max(map(len, out.splitlines())) <= 100
     assert len(drawn(folder, monkeypatch, "--metric", "accuracy")) == 2
     assert "what makes the gap was measured for the loss" in capsys.readouterr().out
@@ -279,14 +282,50 @@ def test_a_reader_that_goes_away_gets_the_figure_all_the_same(folder):
     assert (folder / "training.pickle.loss.png").is_file()
 
 
-def blocks(text):
-    """Return the output blocks of the README, without their fences."""
-    return [block for block in text.split("```")[1::2] if "epoch" in block[:300]]
+README = (ROOT / "README.md").read_text()
 
 
-def test_the_readme_shows_what_the_committed_runs_print(folder):
-    readme = (ROOT / "README.md").read_text()
+def test_the_readme_has_the_numbers_of_the_committed_run():
     path = ROOT / "tests" / "held_out_run.pickle"
-    process = run("plot_shift.py", "-i", path, "-o", "a.png", cwd=folder)
-    table = process.stdout.split("is unknown):\n")[1].split("[INFO] the figure")[0]
-    assert table in readme
+    history = pickle.loads(path.read_bytes())
+    first, last = (
+        {name: values[epoch] for name, values in history.items()} for epoch in (0, 24)
+    )
+    rows = re.findall(r"^\| (.*?) \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
+    shown = {name.strip("*"): numbers for name, *numbers in rows}
+    for number, epoch in enumerate((first, last)):
+        by_hand = {
+            "timing": epoch["loss"] - epoch["loss_at_end"],
+            "regularization": epoch["val_loss_regularized"] - epoch["val_loss"],
+            "overfitting": epoch["loss_at_end"] - epoch["held_out_loss_regularized"],
+            "data": epoch["held_out_loss_regularized"] - epoch["val_loss_regularized"],
+            "the gap": epoch["loss"] - epoch["val_loss"],
+        }
+        for name, value in by_hand.items():
+            text = f"{value:+.4f}"
+            if name == "data":
+                text += f" \u00b1 {epoch['data_error']:.4f}"
+            assert shown[name][number].strip("*") == text
+
+
+def test_the_block_of_the_readme_is_what_such_numbers_print():
+    block = README.split("is unknown):\n")[1].split("```")[0]
+    printed, said = block[: block.index("[INFO]")], block[block.index("[INFO] epoch") :]
+    rows = [line.split()[1:] for line in printed.splitlines()[1:]]
+    numbers = [[float(cell.removeprefix("+-")) for cell in row[:6]] for row in rows]
+    names = ["gap", "timing", "regularization", "overfitting", "data", "error"]
+    terms = dict(zip(names, np.transpose(numbers)))
+    assert terms["gap"] == pytest.approx(
+        sum(terms[name] for name in names[1:5]), abs=3e-4
+    )
+    # The first epoch has a next one, and the second is the last.
+    terms["by shift"] = np.array([float(rows[0][6]), np.nan])
+    assert gap.table(terms) + "\n" == printed
+    again = f"[INFO] {gap.describe(terms)}".split()
+    for word, in_readme in zip(again, said.split()):
+        if word[:1].isdigit():  # the block's are rounded from more decimals
+            assert float(in_readme.rstrip(".,")) == pytest.approx(
+                float(word.rstrip(".,")), abs=1e-3
+            )
+        elif "+-" not in word:
+            assert in_readme == word

@@ -14,7 +14,6 @@ from conftest import ROOT
 
 from pyimagesearch.backend import keras
 from pyimagesearch.gap import split
-from pyimagesearch.minivggnet import MiniVGGNet
 from pyimagesearch.reasons import MeasureReasons
 
 layers = keras.layers
@@ -48,6 +47,13 @@ def output():
 def normalizing_network():
     """Batch normalization, which works otherwise in training, but no dropout."""
     network = [layers.Flatten(), layers.Dense(16), layers.BatchNormalization()]
+    return keras.Sequential([keras.Input((8, 8, 1)), *network, output()])
+
+
+def dropping_network():
+    """Batch normalization and dropout, as in MiniVGGNet."""
+    network = [layers.Flatten(), layers.Dense(16), layers.BatchNormalization()]
+    network += [layers.Dropout(0.25), layers.Dense(16), layers.Dropout(0.5)]
     return keras.Sequential([keras.Input((8, 8, 1)), *network, output()])
 
 
@@ -165,7 +171,7 @@ def test_without_learning_rate_the_next_epoch_finds_the_loss_that_was_measured()
     # Batch normalization makes the loss depend on who is in a batch: here, no epoch has
     # other batches.
     keras.utils.set_random_seed(5)
-    model = MiniVGGNet.build(8, 8, 1, 3)
+    model = dropping_network()
     run(model, batches(TRAINING), epochs=2)
     history = run(model, batches(TRAINING), rate=0.0, epochs=6)
     assert len({round(loss, 3) for loss in history["loss"]}) > 3
@@ -208,14 +214,14 @@ def test_the_change_of_a_penalty_is_timing():
 
 
 def test_held_out_images_that_are_the_others():
-    for model in (plain_network(), functional()):
-        # The dropout masks are the same for all.
-        terms = split(run(model, held_out=VALIDATION))
-        np.testing.assert_allclose(terms["data"], 0, atol=1e-6)
-        whole = split(run(model))["overfitting + data"]
-        np.testing.assert_array_less(0.001, np.abs(whole))
-        terms = split(run(model, held_out=TRAINING))
-        np.testing.assert_allclose(terms["overfitting"], 0, atol=1e-6)
+    model = dropping_network()
+    # The dropout masks are the same for all.
+    terms = split(run(model, held_out=VALIDATION))
+    np.testing.assert_allclose(terms["data"], 0, atol=1e-6)
+    assert (np.abs(terms["overfitting"]) > 0.001).all()
+    terms = split(run(model, held_out=TRAINING))
+    np.testing.assert_allclose(terms["overfitting"], 0, atol=1e-6)
+    assert (np.abs(terms["data"]) > 0.001).all()
 
 
 @pytest.fixture(scope="module")
@@ -244,20 +250,22 @@ def test_a_leak_and_an_easier_validation_set_make_data_positive(overfitted):
         assert terms["overfitting"] < 0
 
 
-def test_the_error_is_how_far_many_pairs_of_sets_differ(overfitted):
+def test_the_error_is_how_far_many_pairs_of_sets_differ():
+    model = plain_network()
+    run(model)
     # 100 pairs of 512 and 256 images, none of them in two sets.
     images, labels = data(100 * 768, seed=6)
-    right = overfitted.predict(images, batch_size=4096, verbose=0)[labels == 1]
-    losses = -np.log(np.maximum(right, 1e-7)).reshape(100, 768)
+    right = model.predict(images, batch_size=4096, verbose=0)[labels == 1]
+    losses = -np.log(right).reshape(100, 768)
     differences = losses[:, :512].mean(axis=1) - losses[:, 512:].mean(axis=1)
     one = measured(
-        overfitted,
+        model,
         held_out=(images[:512], labels[:512]),
         validation=(images[512:768], labels[512:768]),
         size=16,
     )
     data_term = one["held_out_loss_regularized"] - one["val_loss_regularized"]
-    assert data_term == pytest.approx(differences[0], rel=0.02)
+    assert data_term == pytest.approx(differences[0], rel=1e-3)
     assert one["data_error"] == pytest.approx(differences.std(), rel=0.3)
     # Without held-out images: of the training and the validation images. By hand, from
     # batches as they lie in a data set, the last one half as large.
@@ -265,7 +273,7 @@ def test_the_error_is_how_far_many_pairs_of_sets_differ(overfitted):
         (images[:40], labels[:40]),
         (images[512:768], labels[512:768]),
     )
-    two = measured(overfitted, batches(training), batches(validation))
+    two = measured(model, batches(training), batches(validation))
 
     def squared_error(losses, sizes):
         mean = np.average(losses, weights=sizes)
@@ -286,21 +294,18 @@ class GlobalNoise(layers.Layer):
         return inputs + keras.random.normal((64,)) if training else inputs
 
 
-def noisy_network():
-    network = [layers.Flatten(), GlobalNoise(), layers.Dropout(0.5)]
-    return keras.Sequential([keras.Input((8, 8, 1)), *network, output()])
-
-
-@pytest.mark.parametrize("build", [lambda: MiniVGGNet.build(8, 8, 1, 3), noisy_network])
 @pytest.mark.parametrize("as_data_set", [False, True])
-def test_training_goes_on_as_if_nothing_had_been_measured(build, as_data_set):
+def test_training_goes_on_as_if_nothing_had_been_measured(as_data_set):
     def train(measure):
         # With Keras 3.0.5, a seed alone does not reach its global generator. Clearing
         # switches the progress bars on again.
         keras.backend.clear_session()
         keras.utils.disable_interactive_logging()
         keras.utils.set_random_seed(3)
-        model = build()
+        layer, *others = dropping_network().layers
+        model = keras.Sequential(
+            [keras.Input((8, 8, 1)), layer, GlobalNoise(), *others]
+        )
         optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
         model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
         training, validation = TRAINING, VALIDATION
