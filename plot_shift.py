@@ -1,7 +1,7 @@
 # Draw the curves of a training history as they are, and shifted by half an epoch.
 import argparse
-from pyimagesearch import cli, curves, figures, gap, reading
-import matplotlib.pyplot as plt  # after figures, which tells where it is missing
+from pyimagesearch import figures, cli, curves, gap, reading  # figures first: see there
+import matplotlib.pyplot as plt
 import numpy as np
 
 cli.set_up_output()
@@ -12,8 +12,8 @@ ap.add_argument("--metric", default="loss", help="metric to draw, accuracy for e
 ap.epilog = "example: python %(prog)s --input tests/real_run.pickle --metric accuracy"
 args = ap.parse_args()
 H = reading.load_history(args.input)
-two = curves.choose_curves(H, args.metric, args.input)
-(training_label, training), (validation_label, validation) = two.items()
+pair = curves.choose_curves(H, args.metric, args.input)
+(training_label, training), (validation_label, validation) = pair.items()
 figures.choose_backend(args.output, args.input)
 epochs = np.arange(len(training))
 plt.style.use("ggplot")
@@ -38,16 +38,16 @@ for panel in (top, bottom):
     # Panels that share their axes hide the upper numbers. Epochs are whole numbers.
     panel.tick_params(labelbottom=True)
     panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    at_most_50 = 1 + (len(epochs) - 1) // 50
-    plt.setp(panel.get_lines(), markevery=at_most_50)
+    step = 1 + (len(epochs) - 1) // 50  # at most 50 markers
+    plt.setp(panel.get_lines(), markevery=step)
     panel.legend()
 figure.subplots_adjust(0.09, 0.08, 0.98, 0.95, hspace=0.36)
 
 print(f"[INFO] {gap.describe_shift(training, validation)}")
 
 # After a run with --reasons: what makes the gap.
-measured = curves.measured_losses(H, args.input)
-if measured and args.metric == "loss":
+measured = curves.measured_losses(H, args.input) if args.metric == "loss" else {}
+if measured:
     terms = gap.split(measured)
     figures.draw_terms(figure, terms)
     print(
@@ -55,7 +55,7 @@ if measured and args.metric == "loss":
     )
     print(gap.table(terms))
     print(f"[INFO] {gap.describe(terms)}")
-elif measured:
+elif "loss_at_end" in H and args.metric != "loss":
     print(
         "[INFO] what makes the gap was measured for the loss: drop --metric to see it"
     )

@@ -25,7 +25,7 @@ class UserError(SystemExit):
 
 
 def _printable(text):
-    """Return the first line of a text that may hold the name of a stranger's file."""
+    """Return the begin of a text, with question marks for line breaks and the like."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:1000])
 
 

@@ -4,12 +4,13 @@
 `batches` deals arrays into batches.
 """
 
+import math
 import os
 import socket
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits as load_small_digits
+import sklearn.datasets
 from sklearn.model_selection import train_test_split
 
 from pyimagesearch.backend import keras, tf
@@ -78,17 +79,17 @@ def load_digits():
     training, validation : (images, labels)
         As `load` returns them: 7,185 training and 1,800 validation images.
     """
-    digits = load_small_digits()
+    digits = sklearn.datasets.load_digits()
     images = np.round(digits.images * (255 / 16)).astype("uint8")
     parts = train_test_split(
         images, digits.target, test_size=0.2, stratify=digits.target, random_state=0
     )
     trainX, testX, trainY, testY = parts
     random = np.random.default_rng(0)
-    return _place(trainX, trainY, random), _place(testX, testY, random)
+    return _at_places(trainX, trainY, random), _at_places(testX, testY, random)
 
 
-def _place(images, labels, random):
+def _at_places(images, labels, random):
     """Enlarge 8x8 images, and show each at some of the 25 places in a 28x28 frame."""
     large = images.repeat(3, axis=1).repeat(3, axis=2)
     framed = np.pad(large, ((0, 0), (0, 4), (0, 4)))
@@ -130,9 +131,10 @@ def hold_out(dataset, images, labels, number, seed):
     if not number:
         return (images, labels), None
     in_a_row = PLACES if dataset == "digits" else 1
-    groups = np.random.default_rng(seed).permutation(len(images) // in_a_row)
-    rows = (groups[:, None] * in_a_row + np.arange(in_a_row)).ravel()
-    drawn, others = rows[:number], np.sort(rows[-(-number // in_a_row) * in_a_row :])
+    groups = np.arange(len(images)).reshape(-1, in_a_row)
+    groups = np.random.default_rng(seed).permutation(groups)
+    drawn = groups.ravel()[:number]
+    others = np.sort(groups[math.ceil(number / in_a_row) :].ravel())
     if not len(others):
         problem = f"--hold-out {number} leaves none of the {len(images)} images"
         raise UserError(f"{problem} to train on: hold out fewer")
@@ -173,19 +175,12 @@ def batches(images, labels, batch_size, seed=None):
         minute, with idle cores, at the end of an epoch.
     """
 
-    @tf.autograph.experimental.do_not_convert  # converting it would write files
-    def gather(rows, arrays):
-        return tuple(tf.gather(array, rows) for array in arrays)
-
-    rows = tf.data.Dataset.range(len(images))
+    dealt = tf.data.Dataset.from_tensor_slices((images, labels))
     if seed is not None:
-        rows = rows.shuffle(len(images), seed=seed)
-    # The arrays as a whole beside every batch of row numbers: none is copied for that.
-    arrays = tf.data.Dataset.from_tensors((images, labels)).repeat()
-    dealt = tf.data.Dataset.zip((rows.batch(batch_size), arrays)).map(gather)
+        dealt = dealt.shuffle(len(images), seed=seed)
     options = tf.data.Options()
     options.autotune.enabled = False
     # As Keras does: optimizing would copy the arrays once more.
     options.experimental_optimization.apply_default_optimizations = False
-    # The next batch is gathered while the network learns from this one.
-    return dealt.prefetch(1).with_options(options)
+    # The next batch is made while the network learns from this one.
+    return dealt.batch(batch_size).prefetch(1).with_options(options)

@@ -6,12 +6,14 @@ import sys
 
 from pyimagesearch.cli import ENVIRONMENT, UserError, check_writable
 
+# Before all other packages: who has none of them is told so in one line.
 try:
     import matplotlib.pyplot as plt
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error}: {ENVIRONMENT}")
 except ValueError:  # MPLBACKEND names one that is not there, as in a notebook's shell
     os.environ["MPLBACKEND"] = "agg"
+    # The import broke off in the middle: once more from the start.
     for half_imported in [name for name in sys.modules if "matplotlib" in name]:
         del sys.modules[half_imported]
     import matplotlib.pyplot as plt
@@ -37,11 +39,12 @@ def choose_backend(output, source):
         If the output cannot be written, has no suffix of a picture, or is the source.
     """
     if output != "window":
-        if not output.lower().endswith((".png", ".pdf", ".svg")):
+        if os.path.splitext(output)[1].lower() not in (".png", ".pdf", ".svg"):
             raise UserError(f"{output} should end in one of .png, .pdf, .svg")
         if os.path.exists(output) and os.path.samefile(output, source):
             raise UserError(f"{output} is the history: name another --output")
         check_writable(output, "--output")
+    plt.rcParams["text.parse_math"] = False  # a name with a $ is no formula
     try:
         plt.switch_backend(plt.get_backend() if output == "window" else "agg")
     except ImportError:  # MPLBACKEND asks for a window, but there is no screen
@@ -107,7 +110,7 @@ def draw_terms(figure, terms):
         sizes = np.nan_to_num(terms[name])
         start = np.where(sizes > 0, above, below)
         style = {"width": 0.7, "color": color, "hatch": hatch, "edgecolor": "white"}
-        error = terms["error"] if name == names[-1] else None
+        error = np.abs(terms["error"]) if name == names[-1] else None
         panel.bar(
             epochs, sizes, bottom=start, label=name, yerr=error, capsize=2, **style
         )

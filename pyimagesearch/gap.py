@@ -40,7 +40,7 @@ def describe_shift(training, validation):
     nearer = "closer" if shifted < unshifted else "no closer"
     return (
         f"the shift brings the curves {nearer}: mean distance {unshifted:.4g} unshifted, "
-        f"{shifted:.4g} shifted ({both.sum()} epochs)"
+        f"{shifted:.4g} shifted (epochs: {both.sum()})"
     )
 
 
@@ -63,21 +63,25 @@ def split(history):
         timing term as the half-epoch shift estimates it: half of what the training loss
         falls to the next epoch. NaN stands for what is not known.
     """
-    of = {name: np.array(values) for name, values in history.items()}
-    unknown = np.full(len(of["loss"]), np.nan)
+    losses = {name: np.array(values) for name, values in history.items()}
+    unknown = np.full(len(losses["loss"]), np.nan)
     terms = {
-        "gap": of["loss"] - of["val_loss"],
-        "timing": of["loss"] - of["loss_at_end"],
-        "regularization": of["val_loss_regularized"] - of["val_loss"],
+        "gap": losses["loss"] - losses["val_loss"],
+        "timing": losses["loss"] - losses["loss_at_end"],
+        "regularization": losses["val_loss_regularized"] - losses["val_loss"],
     }
-    if "held_out_loss_regularized" in of:
-        held_out = of["held_out_loss_regularized"]
-        terms["overfitting"] = of["loss_at_end"] - held_out
-        terms["data"] = held_out - of["val_loss_regularized"]
+    if "held_out_loss_regularized" in losses:
+        held_out = losses["held_out_loss_regularized"]
+        terms["overfitting"] = losses["loss_at_end"] - held_out
+        terms["data"] = held_out - losses["val_loss_regularized"]
     else:
-        terms["overfitting + data"] = of["loss_at_end"] - of["val_loss_regularized"]
-    terms["error"] = of.get("data_error", unknown)
-    terms["by shift"] = np.append((of["loss"][:-1] - of["loss"][1:]) / 2, np.nan)
+        terms["overfitting + data"] = (
+            losses["loss_at_end"] - losses["val_loss_regularized"]
+        )
+    terms["error"] = losses.get("data_error", unknown)
+    terms["by shift"] = np.append(
+        (losses["loss"][:-1] - losses["loss"][1:]) / 2, np.nan
+    )
     return terms
 
 

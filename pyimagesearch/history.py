@@ -7,6 +7,7 @@ A history is a dict of metric name to list of floats, one per epoch, as Keras's
 import contextlib
 import math
 import os
+import pathlib
 import pickle
 import sys
 
@@ -106,12 +107,10 @@ class SaveHistory(keras.callbacks.History):
 
 def _is_replaceable(path):
     """Return whether a file is empty, or a history that an earlier run has left."""
-    with open(path, "rb") as file:
-        content = file.read()
-    if not content:
-        return True
+    content = pathlib.Path(path).read_bytes()
     try:
-        history, _ = safe_pickle.loads(content)
+        history, end = safe_pickle.loads(content)
     except ValueError:
-        return False
-    return isinstance(history, dict) and "loss" in history
+        return not content
+    lists = isinstance(history, dict) and {*map(type, history.values())} == {list}
+    return lists and "loss" in history and end == len(content)

@@ -37,7 +37,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Batches that TensorFlow is given at once. One by one takes half as long again.
+# Batches that TensorFlow is given at once. One by one takes a quarter longer.
 AT_ONCE = 4
 
 
@@ -111,11 +111,11 @@ class MeasureReasons(keras.callbacks.Callback):
         if keras.config.backend() != "tensorflow":
             raise ValueError("Keras must run on TensorFlow: KERAS_BACKEND=tensorflow")
         self.batch_size = batch_size
-        self.training_data = _checked(training_data)
-        self.validation_data = _checked(validation_data)
+        self.training_data = _measurable(training_data)
+        self.validation_data = _measurable(validation_data)
         self.held_out_data = held_out_data
         if held_out_data is not None:
-            self.held_out_data = _checked(held_out_data)
+            self.held_out_data = _measurable(held_out_data)
             if self._count(self.held_out_data) is None:
                 raise ValueError("the held-out data set does not say how long it is")
 
@@ -130,12 +130,12 @@ class MeasureReasons(keras.callbacks.Callback):
         steps, batches = self.params.get("steps"), self._count(self.training_data)
         if steps and batches and steps != batches:
             raise _other_batches(steps, batches)
-        self._losses_in_mode = {}
+        self._graphs = {}
         for training in (True, False):
-            losses = functools.partial(self._losses, training)
+            losses = functools.partial(self._batch_losses, training)
             graph = tf.function(losses, autograph=False, reduce_retracing=True)
-            self._losses_in_mode[training] = losses if self.model.run_eagerly else graph
-        self._is_checked = False
+            self._graphs[training] = losses if self.model.run_eagerly else graph
+        self._is_compared = False
         self.on_epoch_begin(0)
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -157,8 +157,8 @@ class MeasureReasons(keras.callbacks.Callback):
         # Arrays may be validated in batches of another size than they are trained in.
         arrays = isinstance(self.validation_data, tuple)
         validation = self.validation_data, () if arrays else self._validated
-        if not self._is_checked:
-            self._check(logs["val_loss"], *self._read(*validation, training=False))
+        if not self._is_compared:
+            self._compare(logs["val_loss"], *self._read(*validation, training=False))
         parts = {"loss_at_end": (self.training_data, self._trained)}
         if self.held_out_data is not None:
             parts["held_out_loss_regularized"] = self.held_out_data, ()
@@ -170,11 +170,11 @@ class MeasureReasons(keras.callbacks.Callback):
         # The last term of the split is the difference of the last two.
         logs["data_error"] = math.hypot(*errors[-2:])
 
-    def _check(self, val_loss, losses, sizes):
+    def _compare(self, val_loss, losses, sizes):
         """Raise ValueError if `fit` reports another loss of the validation data."""
-        self._is_checked = True
+        self._is_compared = True
         rounding = 1e-2 if self.model.compute_dtype in ("float16", "bfloat16") else 1e-3
-        # The second is that of Keras before 3.2.
+        # The mean over images or, before Keras 3.2, over batches.
         means = np.average(losses, weights=sizes), np.mean(losses)
         if not np.isclose(means, val_loss, rounding, 1e-6, equal_nan=True).any():
             raise ValueError(
@@ -187,14 +187,15 @@ class MeasureReasons(keras.callbacks.Callback):
     def _read(self, data, ended, epoch=None, training=True):
         """Return the loss of each batch, and its number of images.
 
-        `ended` are the numbers of the batches that `fit` read of the same data, if any.
-        Of several in one execution, Keras tells the first or the last.
+        `ended` are the numbers of the batches, counted from 0, that `fit` read of the
+        same data; nothing is compared with none. Where `fit` takes several batches in
+        one step (`steps_per_execution`), it reports only the first or the last of them.
         """
         steps, room = max(ended, default=-1) + 1, self.model.steps_per_execution
         batches = self._batches(data, epoch)
         if ended:  # a data set that does not know its length may be endless
             batches = itertools.islice(batches, steps + room)
-        losses_of = self._losses_in_mode[training]
+        batch_losses = self._graphs[training]
         state = [*map(keras.ops.convert_to_tensor, self.model.non_trainable_variables)]
         losses, sizes = [], []
         while chunk := [*itertools.islice(batches, AT_ONCE)]:
@@ -202,7 +203,7 @@ class MeasureReasons(keras.callbacks.Callback):
             for part in (
                 [chunk] if len(chunk) == AT_ONCE else [[batch] for batch in chunk]
             ):
-                part_losses, state = losses_of(part, state)
+                part_losses, state = batch_losses(part, state)
                 losses += map(float, part_losses)
                 sizes += map(_length, part)
         if ended and abs(len(losses) - steps) >= room:
@@ -233,7 +234,7 @@ class MeasureReasons(keras.callbacks.Callback):
                 rows = order[start : start + self.batch_size]
                 yield tf.nest.map_structure(lambda array, rows=rows: array[rows], data)
 
-    def _losses(self, training, batches, state):
+    def _batch_losses(self, training, batches, state):
         """Return the loss of each batch, and the state after them.
 
         The state is what a batch in training mode changes: moving averages and random
@@ -243,8 +244,8 @@ class MeasureReasons(keras.callbacks.Callback):
         """
         model = self.model
         # What `fit` does: a `call` that does not ask for the mode is not told of it.
-        asks = "training" in inspect.signature(model.call).parameters
-        mode = {"training": training} if asks else {}
+        takes_mode = "training" in inspect.signature(model.call).parameters
+        mode = {"training": training} if takes_mode else {}
         # For penalties, a StatelessScope needs to hold the weights as well.
         weights = [(weight, weight.value) for weight in model.trainable_variables]
         variables, losses = model.non_trainable_variables, []
@@ -273,7 +274,7 @@ def _mean(losses, sizes):
     return float(mean), math.sqrt(spread / (len(losses) - 1))
 
 
-def _checked(data):
+def _measurable(data):
     """Return data that can be measured on, arrays as NumPy's; or raise ValueError."""
     if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
         indexed = isinstance(data, keras.utils.PyDataset)

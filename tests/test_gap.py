@@ -146,7 +146,7 @@ def test_distances_by_hand():
     # Shifted: |(1 + 0.5) / 2 - 0.6| and |(0.5 + 0.4) / 2 - 0.5|, mean 0.1.
     assert describe_shift(training, validation) == (
         "the shift brings the curves closer: mean distance 0.2 unshifted, 0.1 "
-        "shifted (2 epochs)"
+        "shifted (epochs: 2)"
     )
 
 
@@ -160,7 +160,7 @@ def test_a_training_curve_that_only_lags_half_an_epoch_has_no_shifted_distance()
 def test_missing_numbers_leave_out_the_epochs_that_need_them():
     # Epoch 1 lacks its training loss, which epoch 0 needs as well.
     says = describe_shift([1, math.nan, 4, 2], [9, 9, 2, 9])
-    assert "2 unshifted, 1 shifted (1 epochs)" in says
+    assert "2 unshifted, 1 shifted (epochs: 1)" in says
 
 
 def test_one_epoch_has_no_distance():

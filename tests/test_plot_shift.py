@@ -308,24 +308,25 @@ def test_the_readme_has_the_numbers_of_the_committed_run():
             assert shown[name][number].strip("*") == text
 
 
-def test_the_block_of_the_readme_is_what_such_numbers_print():
+def test_the_block_of_the_readme_adds_up_and_says_what_its_table_says():
     block = README.split("is unknown):\n")[1].split("```")[0]
-    printed, said = block[: block.index("[INFO]")], block[block.index("[INFO] epoch") :]
-    rows = [line.split()[1:] for line in printed.splitlines()[1:]]
-    numbers = [[float(cell.removeprefix("+-")) for cell in row[:6]] for row in rows]
-    names = ["gap", "timing", "regularization", "overfitting", "data", "error"]
-    terms = dict(zip(names, np.transpose(numbers)))
-    assert terms["gap"] == pytest.approx(
-        sum(terms[name] for name in names[1:5]), abs=3e-4
-    )
-    # The first epoch has a next one, and the second is the last.
-    terms["by shift"] = np.array([float(rows[0][6]), np.nan])
-    assert gap.table(terms) + "\n" == printed
-    again = f"[INFO] {gap.describe(terms)}".split()
-    for word, in_readme in zip(again, said.split()):
-        if word[:1].isdigit():  # the block's are rounded from more decimals
-            assert float(in_readme.rstrip(".,")) == pytest.approx(
-                float(word.rstrip(".,")), abs=1e-3
-            )
-        elif "+-" not in word:
-            assert in_readme == word
+    titles, *lines = (line.split() for line in block.splitlines())
+    assert titles == ["epoch", "gap", *gap.TERMS[:4], "by", "shift"]
+    for row, (head, down, up) in zip(lines[:2], (lines[2:5], lines[5:8])):
+        difference, *terms = map(float, row[1:6])
+        assert difference == pytest.approx(sum(terms), abs=3e-4)
+        told = " ".join(head)
+        assert f"epoch {row[0]}: the validation loss is lower, by {row[1][1:]}." in told
+        for sentence, sign in ((down, "+"), (up, "-")):
+            pushing = {
+                name: cell[1:]
+                for name, cell in zip(titles[2:], row[2:6])
+                if cell[0] == sign
+            }
+            sizes = [
+                word.strip(",") for word in sentence if word.strip(",")[0].isdigit()
+            ]
+            assert sorted(sizes, reverse=True) == sizes
+            assert sorted(sizes) == sorted(pushing.values())
+            for name, size in pushing.items():
+                assert f"{name} {size}" in " ".join(sentence)
