@@ -7,7 +7,7 @@ import numpy as np
 cli.set_up_output()
 ap = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 ap.add_argument("-i", "--input", default="training.pickle", help="history to draw")
-ap.add_argument("-o", "--output", default="window", help="or a .png, .pdf or .svg file")
+ap.add_argument("-o", "--output", default="window", help=figures.OUTPUT)
 ap.add_argument("--metric", default="loss", help="metric to draw, accuracy for example")
 ap.epilog = "example: python %(prog)s --input tests/real_run.pickle --metric accuracy"
 args = ap.parse_args()
@@ -56,11 +56,10 @@ if measured:
     print(gap.table(terms))
     print(f"[INFO] {gap.describe(terms)}")
 elif "loss_at_end" in H and args.metric != "loss":
-    print(
-        "[INFO] what makes the gap was measured for the loss: drop --metric to see it"
-    )
+    print("[INFO] the terms of the gap were measured for the loss: leave --metric out")
 else:
-    print("[INFO] what makes the rest of the gap can be measured: see README.md")
+    how = "fashion_mnist.py --reasons, or README.md, Measure your own training"
+    print(f"[INFO] to measure the rest of the gap: {how}")
 
 figures.show_or_save(figure, args.output, args.input, args.metric)
 

@@ -22,6 +22,9 @@ import numpy as np
 
 from pyimagesearch.gap import names_of
 
+# What `--help` says of the flag.
+OUTPUT = "where the figure goes: a window, or a file that ends in .png, .pdf or .svg"
+
 
 def choose_backend(output, source):
     """Choose a window, or drawing without one. Call it before a figure is made.

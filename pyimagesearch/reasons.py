@@ -13,18 +13,19 @@ between the two losses into a term for each:
 They add up to loss - val_loss. In each of them one thing changes: when the loss is
 taken, whether the network has trained on the images, where the images come from, and
 whether regularization is on. Held-out images are drawn like the training images, but
-not trained on. Without them, the two terms in the middle stay one, and nobody can tell
-easier images from images that the network knows. Two cautions:
+not trained on. Without them, overfitting and data stay one term: nobody can tell easier
+images from images that the network knows. Two cautions:
 
 - Timing is more than time. `loss` scores an image before the network learns from it,
   `loss_at_end` after. What it has learned of just these images raises timing, and
-  lowers overfitting by the same amount. A penalty such as L2 is in all the losses:
-  `loss` has its mean over the epoch, the others its last value. So its change is in
-  timing, too.
+  lowers overfitting by the same amount. And a penalty such as L2 is in all the losses,
+  in `loss` with its mean over the epoch, in the others with its last value: its change
+  is timing, too.
 - The split has an order. Regularization is measured on the validation images; on the
   training images it would have another size, and the terms would add up as well.
 
-This module needs nothing else of this package, only Keras on TensorFlow.
+This module needs nothing else of this package, only Keras on TensorFlow. The first half
+of the class measures; the second refuses what would be measured wrongly.
 """
 
 import functools
@@ -39,31 +40,29 @@ import tensorflow as tf
 
 # Batches that TensorFlow is given at once. One by one takes a quarter longer.
 AT_ONCE = 4
+# What each epoch reports besides, by what it is measured on.
+TRAINING, VALIDATION = "loss_at_end", "val_loss_regularized"
+HELD_OUT = "held_out_loss_regularized"
 
 
 class MeasureReasons(keras.callbacks.Callback):
     """Add the losses that the gap is split by to what each epoch reports.
 
     These are `loss_at_end`, `val_loss_regularized` and, with held-out images,
-    `held_out_loss_regularized`. All are taken at the weights that the epoch ended with,
-    and in training mode: with dropout, and with the statistics of each batch in batch
-    normalization. All start from the same seeds for dropout, which move on with every
-    batch and epoch.
-
-    `data_error` comes with them: the standard error of data (without held-out images,
-    of overfitting + data). Other images of the same kind, as many, would have given
-    another number; two times in three, the difference is no larger. It follows from the
-    spread of the losses of the batches. Images that come in groups, say several of each
-    object, differ less than as many independent ones: then it is too small. One batch
-    has no spread: then it is NaN.
+    `held_out_loss_regularized`, all at the weights that the epoch ended with and in
+    training mode: with dropout, and with the statistics of each batch in batch
+    normalization. `data_error` comes with them, the standard error of data (without
+    held-out images, of overfitting + data): how far it would be off, two times in
+    three, with other images of the same kind. It follows from the spread of the losses
+    of the batches, so one batch has none (NaN). Where images come in groups that are
+    alike, it is too small.
 
     Put this callback first in the list that `fit` gets, so that the others see its
     numbers. No Keras variable is changed, be it a weight, a moving average, a state of
     the optimizer or a random seed. With arrays, or with a data set that was made for
     this callback, training goes on, bit for bit, as if nothing had been measured. A
     data set that `fit` reads as well is read once more: one that shuffles at each
-    reading, or draws random images, then gives `fit` other batches than without this
-    callback, as good as any.
+    reading then gives `fit` other batches than without this callback, as good as any.
 
     Parameters
     ----------
@@ -92,8 +91,7 @@ class MeasureReasons(keras.callbacks.Callback):
     every epoch (TensorFlow's issue 35682). A network with batch normalization learns
     them by heart: its loss in them is lower than in others, by 0.003 to 0.010 in a run
     on Fashion MNIST. `loss_at_end` is taken in other batches, so timing is too low and
-    overfitting too high by that. A `tf.data.Dataset` with `shuffle` deals new batches
-    in every epoch.
+    overfitting too high by that. A `tf.data.Dataset` with `shuffle` avoids it.
 
     The loss is that of `model.compute_loss` in batches, and the mean is over images. So
     is that of Keras from 3.2 on; earlier ones count a smaller last batch in full. A
@@ -111,113 +109,48 @@ class MeasureReasons(keras.callbacks.Callback):
         if keras.config.backend() != "tensorflow":
             raise ValueError("Keras must run on TensorFlow: KERAS_BACKEND=tensorflow")
         self.batch_size = batch_size
-        self.training_data = _measurable(training_data)
-        self.validation_data = _measurable(validation_data)
-        self.held_out_data = held_out_data
+        # What each loss is measured on, in the order in which they split the gap.
+        self.data = {TRAINING: training_data, VALIDATION: validation_data}
         if held_out_data is not None:
-            self.held_out_data = _measurable(held_out_data)
-            if self._count(self.held_out_data) is None:
-                raise ValueError("the held-out data set does not say how long it is")
-
-    def on_train_begin(self, logs=None):
-        """Refuse, or warn of, what can be seen before the first epoch."""
-        model = type(self.model)
-        for step in ("train_step", "test_step"):
-            if getattr(model, step) is not getattr(keras.Model, step):
-                own = f"{model.__name__} has a {step} of its own: the terms hold only "
-                needs = "if it takes compute_loss of one forward pass"
-                warnings.warn(own + needs, stacklevel=2)
-        steps, batches = self.params.get("steps"), self._count(self.training_data)
-        if steps and batches and steps != batches:
-            raise _other_batches(steps, batches)
-        self._graphs = {}
-        for training in (True, False):
-            losses = functools.partial(self._batch_losses, training)
-            graph = tf.function(losses, autograph=False, reduce_retracing=True)
-            self._graphs[training] = losses if self.model.run_eagerly else graph
-        self._is_compared = False
-        self.on_epoch_begin(0)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Begin to note the batches that `fit` reads in the epoch."""
-        self._trained, self._validated = set(), set()
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Note the number of a batch, counted from 0."""
-        self._trained.add(batch)
-
-    def on_test_batch_end(self, batch, logs=None):
-        """Note the number of a batch, counted from 0."""
-        self._validated.add(batch)
+            self.data = {TRAINING: training_data, HELD_OUT: held_out_data, **self.data}
+        self.data = {name: _measurable(data) for name, data in self.data.items()}
+        if HELD_OUT in self.data and self._count(HELD_OUT) is None:
+            raise ValueError("the held-out data set does not say how long it is")
 
     def on_epoch_end(self, epoch, logs):
         """Measure; Keras hands the same `logs` to the callbacks after this one."""
-        if "val_loss" not in logs:
-            raise ValueError("give fit validation_data, and leave validation_freq at 1")
-        # Arrays may be validated in batches of another size than they are trained in.
-        arrays = isinstance(self.validation_data, tuple)
-        validation = self.validation_data, () if arrays else self._validated
-        if not self._is_compared:
-            self._compare(logs["val_loss"], *self._read(*validation, training=False))
-        parts = {"loss_at_end": (self.training_data, self._trained)}
-        if self.held_out_data is not None:
-            parts["held_out_loss_regularized"] = self.held_out_data, ()
-        parts["val_loss_regularized"] = validation
+        self._compare_val_loss(logs)
         errors = []
-        for name, part in parts.items():
-            logs[name], error = _mean(*self._read(*part, epoch))
-            errors.append(error)
+        for name in self.data:
+            losses, sizes = self._losses(name, epoch)
+            logs[name] = float(np.average(losses, weights=sizes))
+            errors.append(_standard_error(losses, sizes))
         # The last term of the split is the difference of the last two.
         logs["data_error"] = math.hypot(*errors[-2:])
 
-    def _compare(self, val_loss, losses, sizes):
-        """Raise ValueError if `fit` reports another loss of the validation data."""
-        self._is_compared = True
-        rounding = 1e-2 if self.model.compute_dtype in ("float16", "bfloat16") else 1e-3
-        # The mean over images or, before Keras 3.2, over batches.
-        means = np.average(losses, weights=sizes), np.mean(losses)
-        if not np.isclose(means, val_loss, rounding, 1e-6, equal_nan=True).any():
-            raise ValueError(
-                f"fit reports a val_loss of {val_loss:.6g}, but the validation_data given "
-                f"to MeasureReasons have {means[0]:.6g}: they must be those of fit, scaled "
-                "and weighted as there, and the same at each reading; and no callback may "
-                "swap the weights for the validation"
-            )
-
-    def _read(self, data, ended, epoch=None, training=True):
+    def _losses(self, name, epoch=None, training=True):
         """Return the loss of each batch, and its number of images.
 
-        `ended` are the numbers of the batches, counted from 0, that `fit` read of the
-        same data; nothing is compared with none. Where `fit` takes several batches in
-        one step (`steps_per_execution`), it reports only the first or the last of them.
+        Dropout starts from the seeds that training has reached, and goes on from batch
+        to batch.
         """
-        steps, room = max(ended, default=-1) + 1, self.model.steps_per_execution
-        batches = self._batches(data, epoch)
-        if ended:  # a data set that does not know its length may be endless
-            batches = itertools.islice(batches, steps + room)
-        batch_losses = self._graphs[training]
+        batches = self._batches(self.data[name], epoch)
+        read_by_fit = self._read_by_fit[name]
+        if read_by_fit:  # a data set that does not know its length may be endless
+            most = max(read_by_fit) + 1 + self.model.steps_per_execution
+            batches = itertools.islice(batches, most)
         state = [*map(keras.ops.convert_to_tensor, self.model.non_trainable_variables)]
         losses, sizes = [], []
         while chunk := [*itertools.islice(batches, AT_ONCE)]:
             # The last ones singly, since TensorFlow makes a graph for each number.
-            for part in (
-                [chunk] if len(chunk) == AT_ONCE else [[batch] for batch in chunk]
-            ):
-                part_losses, state = batch_losses(part, state)
+            singly = len(chunk) < AT_ONCE
+            for part in [[batch] for batch in chunk] if singly else [chunk]:
+                part_losses, state = self._graphs[training](part, state)
                 losses += map(float, part_losses)
                 sizes += map(_length, part)
-        if ended and abs(len(losses) - steps) >= room:
-            raise _other_batches(steps, self._count(data) or f"{len(losses)} or more")
+        if read_by_fit:
+            self._compare_batches(name, max(read_by_fit) + 1, len(losses))
         return losses, sizes
-
-    def _count(self, data):
-        """Return the number of batches, or None where a data set does not know it."""
-        if isinstance(data, keras.utils.PyDataset):
-            return data.num_batches
-        if isinstance(data, tf.data.Dataset):
-            count = int(data.cardinality())
-            return None if count == tf.data.UNKNOWN_CARDINALITY else count
-        return math.ceil(_length(data) / self.batch_size)
 
     def _batches(self, data, epoch):
         """Yield the data in batches: tuples as `data`, of some images each."""
@@ -229,12 +162,12 @@ class MeasureReasons(keras.callbacks.Callback):
             order = np.arange(_length(data))
             if epoch is not None:
                 # From a generator of our own: that of the training is not touched.
-                order = np.random.default_rng(epoch).permutation(len(order))
+                order = np.random.default_rng(epoch).permutation(order)
             for start in range(0, len(order), self.batch_size):
                 rows = order[start : start + self.batch_size]
                 yield tf.nest.map_structure(lambda array, rows=rows: array[rows], data)
 
-    def _batch_losses(self, training, batches, state):
+    def _graph(self, training, batches, state):
         """Return the loss of each batch, and the state after them.
 
         The state is what a batch in training mode changes: moving averages and random
@@ -259,19 +192,92 @@ class MeasureReasons(keras.callbacks.Callback):
             state = [scope.get_current_value(variable) for variable in variables]
         return losses, state
 
+    # From here on: what would be measured wrongly is refused.
 
-def _mean(losses, sizes):
-    """Return the mean loss of the images, from that of each batch, and its error.
+    def on_train_begin(self, logs=None):
+        """Refuse, or warn of, what can be seen before the first epoch."""
+        model = type(self.model)
+        for step in ("train_step", "test_step"):
+            if getattr(model, step) is not getattr(keras.Model, step):
+                own = f"{model.__name__} has a {step} of its own: the terms hold only "
+                needs = "if it takes compute_loss of one forward pass"
+                warnings.warn(own + needs, stacklevel=2)
+        steps, batches = self.params.get("steps"), self._count(TRAINING)
+        if steps and batches and steps != batches:
+            self._compare_batches(TRAINING, steps, math.inf)
+        self._graphs = {}
+        for training in (True, False):
+            losses = functools.partial(self._graph, training)
+            graph = tf.function(losses, autograph=False, reduce_retracing=True)
+            self._graphs[training] = losses if self.model.run_eagerly else graph
+        self._is_compared = False
+        self.on_epoch_begin(0)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Begin to note the batches that `fit` reads, by their numbers from 0 on."""
+        self._read_by_fit = {name: set() for name in (TRAINING, HELD_OUT, VALIDATION)}
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Note a batch. Of several in one execution, Keras tells the first or last."""
+        self._read_by_fit[TRAINING].add(batch)
+
+    def on_test_batch_end(self, batch, logs=None):
+        """Note a batch. Those of arrays may have another size than in training."""
+        if not isinstance(self.data[VALIDATION], tuple):
+            self._read_by_fit[VALIDATION].add(batch)
+
+    def _compare_batches(self, name, steps, batches):
+        """Raise ValueError if `fit` reads another number of batches."""
+        if abs(batches - steps) >= self.model.steps_per_execution:
+            ours = self._count(name) or f"{batches} or more"
+            raise ValueError(
+                f"fit counts {steps} batches, and MeasureReasons {ours}: give it the data "
+                "and the batch_size that fit gets, without what validation_split, "
+                "steps_per_epoch or validation_steps leaves out"
+            )
+
+    def _compare_val_loss(self, logs):
+        """Raise ValueError if `fit` reports another loss of the validation data."""
+        if "val_loss" not in logs:
+            raise ValueError("give fit validation_data, and leave validation_freq at 1")
+        if self._is_compared:
+            return
+        self._is_compared = True
+        losses, sizes = self._losses(VALIDATION, training=False)
+        rounding = 1e-2 if self.model.compute_dtype in ("float16", "bfloat16") else 1e-3
+        # The mean over images or, before Keras 3.2, over batches.
+        means = np.average(losses, weights=sizes), np.mean(losses)
+        near = np.isclose(means, logs["val_loss"], rounding, 1e-6, equal_nan=True)
+        if not near.any():
+            raise ValueError(
+                f"fit reports a val_loss of {logs['val_loss']:.6g}, but the validation "
+                f"data given to MeasureReasons have {means[0]:.6g}: they must be those of "
+                "fit, scaled and weighted as there, and the same at each reading; and no "
+                "callback may swap the weights for the validation"
+            )
+
+    def _count(self, name):
+        """Return the number of batches, or None where a data set does not know it."""
+        data = self.data[name]
+        if isinstance(data, keras.utils.PyDataset):
+            return data.num_batches
+        if isinstance(data, tf.data.Dataset):
+            count = int(data.cardinality())
+            return None if count == tf.data.UNKNOWN_CARDINALITY else count
+        return math.ceil(_length(data) / self.batch_size)
+
+
+def _standard_error(losses, sizes):
+    """Return the standard error of the mean loss of the images.
 
     The loss of a batch of n images has a variance of v / n, with v that of the loss of
     an image. So the squared distances of m batches from the mean, weighted by n, add up
     to v * (m - 1); and the squared standard error of the mean is v / (all images).
     """
-    mean = np.average(losses, weights=sizes)
     if len(losses) == 1:
-        return float(mean), math.nan
-    spread = np.average((losses - mean) ** 2, weights=sizes)
-    return float(mean), math.sqrt(spread / (len(losses) - 1))
+        return math.nan
+    distances = losses - np.average(losses, weights=sizes)
+    return math.sqrt(np.average(distances**2, weights=sizes) / (len(losses) - 1))
 
 
 def _measurable(data):
@@ -291,15 +297,6 @@ def _measurable(data):
     if len(lengths) != 1:
         raise ValueError(f"images and labels differ in number: {sorted(lengths)}")
     return data
-
-
-def _other_batches(steps, batches):
-    """Return the error that tells of a wrong number of batches."""
-    return ValueError(
-        f"fit counts {steps} batches, and MeasureReasons {batches}: give it the data and "
-        "the batch_size that fit gets, without what validation_split, steps_per_epoch or "
-        "validation_steps leaves out"
-    )
 
 
 def _length(data):

@@ -140,34 +140,28 @@ def test_only_epochs_that_have_all_numbers_are_spoken_of():
     assert describe(nothing).startswith("no epoch has all")
 
 
-def test_distances_by_hand():
-    training, validation = [1.0, 0.5, 0.4], [0.6, 0.5, 0.1]
-    # Epochs 0 and 1 have a next one. Unshifted: |1 - 0.6| and |0.5 - 0.5|, mean 0.2.
-    # Shifted: |(1 + 0.5) / 2 - 0.6| and |(0.5 + 0.4) / 2 - 0.5|, mean 0.1.
-    assert describe_shift(training, validation) == (
-        "the shift brings the curves closer: mean distance 0.2 unshifted, 0.1 "
-        "shifted (epochs: 2)"
-    )
-
-
-def test_a_training_curve_that_only_lags_half_an_epoch_has_no_shifted_distance():
-    # Both curves are the same straight line in time, read half an epoch apart.
-    training = [3 - 0.25 * (epoch - 0.5) for epoch in range(10)]
-    validation = [3 - 0.25 * epoch for epoch in range(10)]
-    assert "0.125 unshifted, 0 shifted" in describe_shift(training, validation)
-
-
-def test_missing_numbers_leave_out_the_epochs_that_need_them():
-    # Epoch 1 lacks its training loss, which epoch 0 needs as well.
-    says = describe_shift([1, math.nan, 4, 2], [9, 9, 2, 9])
-    assert "2 unshifted, 1 shifted (epochs: 1)" in says
-
-
-def test_one_epoch_has_no_distance():
-    assert "takes two epochs in a row" in describe_shift([1.0], [0.5])
-
-
-def test_the_shift_is_said_to_bring_the_curves_closer_only_where_it_does():
-    falling, flat = [1.0, 0.6, 0.4], [0.4, 0.4, 0.4]
-    assert "no closer" in describe_shift(flat, flat)
-    assert "no closer" in describe_shift(falling, [2.0, 2.0, 2.0])
+@pytest.mark.parametrize(
+    ("training", "validation", "says"),
+    [
+        # Epochs 0 and 1 have a next one. Unshifted: |1 - 0.6| and |0.5 - 0.5|, mean 0.2.
+        # Shifted: |(1 + 0.5) / 2 - 0.6| and |(0.5 + 0.4) / 2 - 0.5|, mean 0.1.
+        (
+            [1.0, 0.5, 0.4],
+            [0.6, 0.5, 0.1],
+            "brings the curves closer: mean distance 0.2 unshifted, 0.1 shifted (epochs: 2)",
+        ),
+        # Both curves are the same straight line in time, read half an epoch apart.
+        (
+            [3 - 0.25 * (epoch - 0.5) for epoch in range(10)],
+            [3 - 0.25 * epoch for epoch in range(10)],
+            "0.125 unshifted, 0 shifted (epochs: 9)",
+        ),
+        # Epoch 1 lacks its training loss, which epoch 0 needs as well.
+        ([1, math.nan, 4, 2], [9, 9, 2, 9], "2 unshifted, 1 shifted (epochs: 1)"),
+        ([1.0], [0.5], "takes two epochs in a row"),
+        ([0.4] * 3, [0.4] * 3, "no closer"),
+        ([1.0, 0.6, 0.4], [2.0, 2.0, 2.0], "no closer"),
+    ],
+)
+def test_what_the_shift_does_by_hand(training, validation, says):
+    assert says in describe_shift(training, validation)
