@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from pyimagesearch.backend import keras
 from pyimagesearch.gap import split
-from pyimagesearch.reasons import MeasureReasons
+from pyimagesearch.reasons import KERAS, MeasureReasons
 
 layers = keras.layers
 ROUNDING = {"rel": 1e-5, "abs": 1e-6}
@@ -134,6 +134,7 @@ def test_one_batch_has_the_loss_that_train_on_batch_reports():
     run(model)
     model.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
     logs = measured(model, size=64)
+    model.reset_metrics()
     keras_says = model.train_on_batch(*VALIDATION, return_dict=True)["loss"]
     assert logs["val_loss_regularized"] == pytest.approx(keras_says, **ROUNDING)
     assert logs["val_loss"] != pytest.approx(keras_says, rel=0.01)
@@ -457,7 +458,9 @@ def test_data_that_fit_reads_as_well(kind, tmp_path):
         history["val_loss"], **ROUNDING
     )
     if kind != "flipped":  # where half of the images are others at each reading
-        at_end = model.evaluate(training, verbose=0)[0]
+        # Keras 3.0 miscounts where the length is unknown.
+        same = batches(TRAINING) if kind == "unknown length" else training
+        at_end = model.evaluate(same, verbose=0)[0]
         assert history["loss_at_end"][-1] == pytest.approx(at_end, **ROUNDING)
 
 
@@ -550,9 +553,9 @@ def test_a_generator_that_runs_out_is_noticed():
     ],
 )
 def test_no_false_alarm(compile_with, fit_with):
+    if compile_with and KERAS < (3, 2):
+        pytest.skip("Keras 3.0 has no such optimizer, and reports a wrong val_loss")
     optimizer = compile_with.pop("optimizer", {})
-    if optimizer and "gradient_accumulation_steps" not in dir(keras.optimizers.SGD()):
-        pytest.skip("Keras 3.0 does not accumulate gradients")
     model = plain_network()
     sgd = keras.optimizers.SGD(0.05, **optimizer)
     model.compile(sgd, "categorical_crossentropy", **compile_with)
@@ -567,6 +570,7 @@ def test_no_false_alarm(compile_with, fit_with):
         keras.config.set_dtype_policy(policy)
 
 
+@pytest.mark.skipif(KERAS < (3, 2), reason="Keras 3.0 miscounts a smaller last batch")
 def test_a_val_loss_that_the_given_data_do_not_have_is_refused():
     images, labels = VALIDATION
     weights = np.linspace(0, 2, 64, dtype="float32")
