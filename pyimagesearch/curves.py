@@ -51,13 +51,13 @@ def choose_curves(history, metric, path):
         training, other = _numbers(history, pairs[metric], path).values()
         data = "test" if pairs[metric][1].startswith("test_") else "validation"
         return {f"training {metric}": training, f"{data} {metric}": other}
-    advice = f"try --metric {' or '.join(pairs)}"
+    advice = f": try --metric {' or '.join(pairs)}"
     if not pairs:
-        advice = f"such as loss and val_loss, but has {', '.join(history) or 'nothing'}"
-    if not pairs and any(isinstance(value, dict) for value in history.values()):
-        advice += "; save one of these by itself"
-    problem = f"has no two curves, of training and validation, for --metric {metric}"
-    raise UserError(f"{path} {problem}: {advice:.300}")
+        advice = f", but has {', '.join(history) or 'nothing'}"
+        if any(isinstance(value, dict) for value in history.values()):
+            advice += ": save one of these by itself"
+    problem = f"has no training and validation curve of {metric}"
+    raise UserError(f"{path} {problem}{advice:.300}")
 
 
 def measured_losses(history, path):

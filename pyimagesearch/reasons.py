@@ -115,8 +115,11 @@ class MeasureReasons(keras.callbacks.Callback):
         if held_out_data is not None:
             self.data = {TRAINING: training_data, HELD_OUT: held_out_data, **self.data}
         self.data = {name: _measurable(data) for name, data in self.data.items()}
-        if HELD_OUT in self.data and self._count(HELD_OUT) is None:
-            raise ValueError("the held-out data set does not say how long it is")
+        for name in self.data:
+            # Of the others, `fit` tells after how many batches to stop.
+            endless = [math.inf, None] if name == HELD_OUT else [math.inf]
+            if self._count(name) in endless:
+                raise ValueError("the data set never ends, or hides how long it is")
 
     def on_epoch_end(self, epoch, logs):
         """Measure; Keras hands the same `logs` to the callbacks after this one."""
@@ -258,14 +261,14 @@ class MeasureReasons(keras.callbacks.Callback):
             )
 
     def _count(self, name):
-        """Return the number of batches, or None where a data set does not know it."""
+        """Return the number of batches: infinity if they never end, None if unknown."""
         data = self.data[name]
+        if isinstance(data, tuple):
+            return math.ceil(_length(data) / self.batch_size)
         if isinstance(data, keras.utils.PyDataset):
-            return data.num_batches
-        if isinstance(data, tf.data.Dataset):
-            count = int(data.cardinality())
-            return None if count == tf.data.UNKNOWN_CARDINALITY else count
-        return math.ceil(_length(data) / self.batch_size)
+            return math.inf if data.num_batches is None else data.num_batches
+        count, unknown = int(data.cardinality()), tf.data.UNKNOWN_CARDINALITY
+        return {tf.data.INFINITE_CARDINALITY: math.inf, unknown: None}.get(count, count)
 
 
 def _standard_error(losses, sizes):
@@ -284,10 +287,6 @@ def _standard_error(losses, sizes):
 def _measurable(data):
     """Return data that can be measured on, arrays as NumPy's; or raise ValueError."""
     if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
-        indexed = isinstance(data, keras.utils.PyDataset)
-        batches = data.num_batches if indexed else data.cardinality()
-        if batches in (None, tf.data.INFINITE_CARDINALITY):
-            raise ValueError("the data set never ends, or does not say how long it is")
         return data
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise ValueError("give (images, labels), or a data set in batches")

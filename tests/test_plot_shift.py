@@ -225,9 +225,9 @@ def test_many_epochs_are_no_band_of_markers(folder, monkeypatch):
         (["-i", "."], ["cannot read .: Is a directory"]),
         (
             ["--metric", "recall"],
-            ["for --metric recall: try --metric loss or accuracy"],
+            ["validation curve of recall: try --metric loss or accuracy"],
         ),
-        (["--metric", "val_loss"], ["for --metric val_loss: try --metric loss"]),
+        (["--metric", "val_loss"], ["curve of val_loss: try --metric loss"]),
         (["-o", "figure.jpeg"], ["figure.jpeg", ".png, .pdf, .svg"]),
         (["-o", "missing/figure.png"], ["missing/figure.png", "No such file"]),
     ],

@@ -103,8 +103,8 @@ WHOLE += [pickle.dumps(ORDERED, 0), json.dumps(H).encode()]
 LFS = "version https://git-lfs.github.com/spec/v1\nsize 1\n"
 DICT = "is no dict of lists of numbers: save H.history"
 LIST = "save a list of numbers, one per epoch"
-TWO = "has no two curves, of training and validation, for --metric"
-SUCH = f"{TWO} loss: such as loss and val_loss, but has"
+TWO = "has no training and validation curve of"
+SUCH = f"{TWO} loss, but has"
 OTHERS = ["{'loss': [0.5]}", "[INFO] a, b\n", "a, b\nc, d\n", "loss,val_loss\n"]
 EACH = "each needs one per epoch (validation_freq=1)"
 SQUARE = np.zeros((2, 2)).T
@@ -127,8 +127,8 @@ REFUSED = {
     "is a list of 2 dicts: save one of them by itself": [
         *([H, H], [ORDERED, ORDERED], np.array([H, H]), json.dumps([H, H]))
     ],
-    f"{SUCH} 0, 1; save one of these by itself": [{0: H, 1: H}],
-    f"{SUCH} train, val; save one of these by itself": [
+    f"{SUCH} 0, 1: save one of these by itself": [{0: H, 1: H}],
+    f"{SUCH} train, val: save one of these by itself": [
         '{"train": {"loss": [0.5]}, "val": {"loss": [0.4]}}'
     ],
     f"{SUCH} nothing": [{}, "{}"],

@@ -482,7 +482,7 @@ def test_data_that_cannot_be_measured_on_are_refused(unfit, reason):
     ):
         with pytest.raises(ValueError, match=reason):
             MeasureReasons(*arguments)
-    with pytest.raises(ValueError, match="does not say how long it is"):
+    with pytest.raises(ValueError, match="never ends, or hides how long it is"):
         MeasureReasons(TRAINING, VALIDATION, of_unknown_length(HELD_OUT))
 
 
