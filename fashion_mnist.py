@@ -23,7 +23,7 @@ cli.explain_interrupt(save_history.summary)
 
 # The images; and whether any of them is in both sets, pixel for pixel.
 print("[INFO] loading the images...")
-dataset, (trainX, trainY), (testX, testY) = datasets.load(args.dataset)
+name, (trainX, trainY), (testX, testY) = datasets.load(args.dataset)
 leaks = datasets.count_leaks(trainX, testX)
 print(f"[INFO] test images that are training images as well: {leaks} of {len(testX)}")
 
@@ -37,24 +37,24 @@ testX = testX.astype("float32") / 255
 trainY = keras.utils.to_categorical(trainY, 10)
 testY = keras.utils.to_categorical(testY, 10)
 # Some training images are not trained on, if --hold-out says how many.
-train, held_out = datasets.hold_out(dataset, trainX, trainY, args.hold_out, args.seed)
+training, held_out = datasets.hold_out(name, trainX, trainY, args.hold_out, args.seed)
 labelNames = ["top", "trouser", "pullover", "dress", "coat", "sandal", "shirt"]
 labelNames += ["sneaker", "bag", "ankle boot"]
-batches = datasets.batches(*train, BS, seed=args.seed)
+train = datasets.batches(*training, BS, seed=args.seed)
 test = datasets.batches(testX, testY, BS)
-print(f"[INFO] training MiniVGGNet on {len(train[0])} images of {dataset}...")
+print(f"[INFO] training MiniVGGNet on {len(training[0])} images of {name}...")
 schedule = keras.optimizers.schedules.InverseTimeDecay(INIT_LR, 1, INIT_LR / EPOCHS)
 opt = keras.optimizers.SGD(schedule, momentum=0.9)  # slower with each update
 model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
 callbacks = [save_history]
 if args.reasons:  # first in the list, so that save_history gets its numbers
-    callbacks.insert(0, MeasureReasons(train, (testX, testY), held_out, BS))
-H = model.fit(  # the batches are new in every epoch: no need that Keras shuffles, too
-    batches, validation_data=test, epochs=EPOCHS, shuffle=False, callbacks=callbacks
+    callbacks.insert(0, MeasureReasons(training, (testX, testY), held_out, BS))
+H = model.fit(  # `train` is shuffled anew in every epoch; Keras need not do it again
+    train, validation_data=test, epochs=EPOCHS, shuffle=False, callbacks=callbacks
 )
-print(f"[INFO] evaluating on {len(testX)} images of {dataset}...")
-if dataset == "digits":
+print(f"[INFO] evaluating on {len(testX)} images of {name}...")
+if name == "digits":
     labelNames = list("0123456789")
 truth, predictions = testY.argmax(axis=1), model.predict(test).argmax(axis=1)
 print(

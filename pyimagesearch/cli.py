@@ -25,7 +25,7 @@ class UserError(SystemExit):
 
 
 def _printable(text):
-    """Return the begin of a text, with question marks for line breaks and the like."""
+    """Return the beginning of a text, with question marks for line breaks and the like."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:1000])
 
 

@@ -38,7 +38,8 @@ def choose_curves(history, metric, path):
     Raises
     ------
     UserError
-        If one of the two is not there, or not made of numbers.
+        If one of the two is not there, not made of numbers, never finite, or shorter
+        than the other.
     """
     pairs = {}
     for name in history:
@@ -80,7 +81,7 @@ def measured_losses(history, path):
     Raises
     ------
     UserError
-        If one is not made of numbers, or has not as many as `loss`.
+        As `choose_curves`.
     """
     there = [name for name in MEASURED + MEASURED_LATER if name in history]
     if {"loss", "val_loss", *MEASURED} <= history.keys():
@@ -88,7 +89,8 @@ def measured_losses(history, path):
         quiet = ["loss", "val_loss", "data_error"]
         return _numbers(history, ["loss", "val_loss", *there], path, quiet)
     if there:
-        warn(f"{there[0]} is not drawn: it takes both of {' and '.join(MEASURED)}")
+        missing = {"loss", "val_loss", *MEASURED} - history.keys()
+        warn(f"{there[0]} is not drawn without {', '.join(sorted(missing))}")
     return {}
 
 
@@ -116,7 +118,9 @@ def _numbers(history, names, path, quiet=()):
             raise UserError(f"{path} has {reason}: {each}")
         missing = 0 if name in quiet else sum(map(math.isnan, curve))
         if missing == epochs:
-            raise UserError(f"{path}: {name} is never finite: try a lower --lr")
+            raise UserError(
+                f"{path}: {name} is never finite: train with a lower learning rate"
+            )
         if missing:
             warn(f"{name} is not finite in {missing} of {epochs} epochs, left out")
     return curves

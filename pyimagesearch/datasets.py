@@ -107,8 +107,8 @@ def hold_out(dataset, images, labels, number, seed):
     Parameters
     ----------
     dataset : {"fashion-mnist", "digits"}
-        Of the digits, all images of one digit are drawn or none; so up to 4 may be left
-        over, and go to neither part.
+        No digit of the 1,797 gets into both parts: of the last one that is drawn, up to
+        4 images may get into neither.
     images, labels : numpy.ndarray
         The training data, of equal length.
     number : int

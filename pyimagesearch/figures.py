@@ -26,7 +26,7 @@ from pyimagesearch.gap import names_of
 OUTPUT = "where the figure goes: a window, or a file that ends in .png, .pdf or .svg"
 
 
-def choose_backend(output, source):
+def prepare_output(output, source):
     """Choose a window, or drawing without one. Call it before a figure is made.
 
     Parameters
@@ -61,7 +61,7 @@ def show_or_save(figure, output, source, metric):
     ----------
     figure : matplotlib.figure.Figure
     output : str
-        As for `choose_backend`. Where no window can open, the figure goes beside its
+        As for `prepare_output`. Where no window can open, the figure goes beside its
         source, to a file whose name no other source has.
     source, metric : str
         The file that the figure was drawn from, and the metric.
@@ -90,7 +90,8 @@ def show_or_save(figure, output, source, metric):
 def draw_terms(figure, terms):
     """Add a third panel below the two of a figure: the terms as bars, the gap as a line.
 
-    What pushes the validation loss down is stacked above 0, and what pushes it up below.
+    What pushes the validation loss below the training loss is stacked above 0, and what
+    pushes it above, below 0.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def draw_terms(figure, terms):
         sizes = np.nan_to_num(terms[name])
         start = np.where(sizes > 0, above, below)
         style = {"width": 0.7, "color": color, "hatch": hatch, "edgecolor": "white"}
-        error = np.abs(terms["error"]) if name == names[-1] else None
+        error = terms["error"] if name == names[-1] else None
         panel.bar(
             epochs, sizes, bottom=start, label=name, yerr=error, capsize=2, **style
         )

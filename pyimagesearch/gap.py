@@ -1,13 +1,13 @@
 """The gap between the two losses: its size, its terms, and what they say.
 
-`reasons.py` says what the terms are, and measures what they are made of. Nothing is
-judged here: the numbers are put in order, and those of single epochs, since a mean
-over epochs would hide that a term changes its sign.
+`reasons.py` says what the terms are, and measures what they are made of. Here they are
+put in order, and not judged; epoch by epoch, since a mean over epochs would hide that a
+term changes its sign.
 """
 
 import numpy as np
 
-# All that the gap can be split into, in the order in which it is shown everywhere.
+# All that the gap can be split into, in the order of the table and the figure.
 TERMS = ("timing", "regularization", "overfitting", "data", "overfitting + data")
 
 
@@ -34,7 +34,7 @@ def describe_shift(training, validation):
     between = (t[:-1] + t[1:]) / 2
     both = np.isfinite(between) & np.isfinite(v)
     if not both.any():
-        return "how far apart the curves lie takes two epochs in a row to measure"
+        return "to compare the curves takes two epochs in a row"
     unshifted = np.abs(t[:-1] - v)[both].mean()
     shifted = np.abs(between - v)[both].mean()
     nearer = "closer" if shifted < unshifted else "no closer"
@@ -59,7 +59,7 @@ def split(history):
         "gap" is the training loss minus the validation loss. "timing", "regularization",
         "overfitting" and "data" add up to it; without held-out images, the last two are
         one, "overfitting + data". What is positive pushes the validation loss below the
-        training loss. "error" is the standard error of the last term. "by shift" is the
+        training loss. "error" is the standard error of data, or of overfitting + data. "by shift" is the
         timing term as the half-epoch shift estimates it: half of what the training loss
         falls to the next epoch. NaN stands for what is not known.
     """
@@ -78,7 +78,7 @@ def split(history):
         terms["overfitting + data"] = (
             losses["loss_at_end"] - losses["val_loss_regularized"]
         )
-    terms["error"] = losses.get("data_error", unknown)
+    terms["error"] = np.abs(losses.get("data_error", unknown))
     terms["by shift"] = np.append(
         (losses["loss"][:-1] - losses["loss"][1:]) / 2, np.nan
     )
@@ -123,7 +123,7 @@ def names_of(terms):
 
 
 def describe(terms):
-    """Return what the first and the last epoch show that have all numbers, in lines.
+    """Return, in lines, what the first and the last epoch with all numbers show.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def describe(terms):
         lower = f"{'validation' if gap > 0 else 'training'} loss is lower"
         result = f"the {lower}, by {abs(gap):.4f}" if gap else "the losses are equal"
         lines.append(f"epoch {epoch}: {result}. The validation loss is pushed")
-        for direction, sign in (("down", 1), ("up", -1)):
+        for direction, sign in (("below the training loss", 1), ("above it", -1)):
             sizes = {name: sign * terms[name][epoch] for name in names}
             by = [
                 f"{name} {sizes[name]:.4f}"

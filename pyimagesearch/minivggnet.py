@@ -16,7 +16,7 @@ class MiniVGGNet:
         Parameters
         ----------
         width, height : int
-            Size of an image in pixels, 4 or more each: two poolings halve it twice.
+            Size of an image in pixels, 4 or more each: each of two poolings halves it.
         depth : int
             Channels of an image, its last axis: 1 for grey, 3 for colour.
         classes : int

@@ -1,7 +1,7 @@
 """Read a training history as people save it. Not needed for the story.
 
-What kind of file it is shows in its content, not in its name. `curves.py` looks at what
-is in it.
+The content tells what kind of file it is, not the name. `curves.py` looks at what is in
+it.
 """
 
 import contextlib

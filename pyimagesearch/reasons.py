@@ -6,19 +6,20 @@ Up to three more losses, taken in training mode at the end of each epoch, split 
 between the two losses into a term for each:
 
     timing = loss - loss_at_end
+    regularization = val_loss_regularized - val_loss
     overfitting = loss_at_end - held_out_loss_regularized
     data = held_out_loss_regularized - val_loss_regularized
-    regularization = val_loss_regularized - val_loss
 
 They add up to loss - val_loss. In each of them one thing changes: when the loss is
-taken, whether the network has trained on the images, where the images come from, and
-whether regularization is on. Held-out images are drawn like the training images, but
-not trained on. Without them, overfitting and data stay one term: nobody can tell easier
-images from images that the network knows. Two cautions:
+taken, whether regularization is on, whether the network has trained on the images, and
+where the images come from. A network that overfits makes its term negative. Held-out
+images are drawn like the training images, but not trained on. Without them, overfitting
+and data stay one term: nobody can tell easier images from images that the network
+knows. Two cautions:
 
 - Timing is more than time. `loss` scores an image before the network learns from it,
-  `loss_at_end` after. What it has learned of just these images raises timing, and
-  lowers overfitting by the same amount. And a penalty such as L2 is in all the losses,
+  `loss_at_end` after. What it has learned of just these images is added to timing, and
+  taken from overfitting. And a penalty such as L2 is in all the losses,
   in `loss` with its mean over the epoch, in the others with its last value: its change
   is timing, too.
 - The split has an order. Regularization is measured on the validation images; on the
@@ -40,9 +41,9 @@ import tensorflow as tf
 
 # Batches that TensorFlow is given at once. One by one takes a quarter longer.
 AT_ONCE = 4
-KERAS = tuple(map(int, keras.__version__.split(".")[:2]))
+KERAS_VERSION = tuple(map(int, keras.__version__.split(".")[:2]))
 # What each epoch reports besides, by what it is measured on.
-TRAINING, VALIDATION = "loss_at_end", "val_loss_regularized"
+AT_END, REGULARIZED = "loss_at_end", "val_loss_regularized"
 HELD_OUT = "held_out_loss_regularized"
 
 
@@ -53,10 +54,10 @@ class MeasureReasons(keras.callbacks.Callback):
     `held_out_loss_regularized`, all at the weights that the epoch ended with and in
     training mode: with dropout, and with the statistics of each batch in batch
     normalization. `data_error` comes with them, the standard error of data (without
-    held-out images, of overfitting + data): how far it would be off, two times in
-    three, with other images of the same kind. It follows from the spread of the losses
-    of the batches, so one batch has none (NaN). Where images come in groups that are
-    alike, it is too small.
+    held-out images, of overfitting + data): two times in three, other images of the
+    same kind would change it by no more. It follows from the spread of the losses of
+    the batches, so one batch has none (NaN). Images in groups that are alike make it
+    too small; a data set that is sorted, by class say, makes it too large.
 
     Put this callback first in the list that `fit` gets, so that the others see its
     numbers. No Keras variable is changed, be it a weight, a moving average, a state of
@@ -91,8 +92,8 @@ class MeasureReasons(keras.callbacks.Callback):
     After `keras.utils.set_random_seed`, `fit` deals arrays into the same batches in
     every epoch (TensorFlow's issue 35682). A network with batch normalization learns
     them by heart: its loss in them is lower than in others, by 0.003 to 0.010 in a run
-    on Fashion MNIST. `loss_at_end` is taken in other batches, so timing is too low and
-    overfitting too high by that. A `tf.data.Dataset` with `shuffle` avoids it.
+    on Fashion MNIST. `loss_at_end` is taken in other batches, so timing is too low by
+    that, and overfitting too near to 0. A `tf.data.Dataset` with `shuffle` avoids it.
 
     The loss is that of `model.compute_loss` in batches, and the mean is over images. So
     is that of Keras from 3.2 on; earlier ones count a smaller last batch in full. A
@@ -110,10 +111,11 @@ class MeasureReasons(keras.callbacks.Callback):
         if keras.config.backend() != "tensorflow":
             raise ValueError("Keras must run on TensorFlow: KERAS_BACKEND=tensorflow")
         self.batch_size = batch_size
+        self.on_epoch_begin(0)
         # What each loss is measured on, in the order in which they split the gap.
-        self.data = {TRAINING: training_data, VALIDATION: validation_data}
+        self.data = {AT_END: training_data, REGULARIZED: validation_data}
         if held_out_data is not None:
-            self.data = {TRAINING: training_data, HELD_OUT: held_out_data, **self.data}
+            self.data = {AT_END: training_data, HELD_OUT: held_out_data, **self.data}
         self.data = {name: _measurable(data) for name, data in self.data.items()}
         for name in self.data:
             # Of the others, `fit` tells after how many batches to stop.
@@ -129,7 +131,7 @@ class MeasureReasons(keras.callbacks.Callback):
             losses, sizes = self._losses(name, epoch)
             logs[name] = float(np.average(losses, weights=sizes))
             errors.append(_standard_error(losses, sizes))
-        # The last term of the split is the difference of the last two.
+        # The term that the error belongs to is the difference of the last two.
         logs["data_error"] = math.hypot(*errors[-2:])
 
     def _losses(self, name, epoch=None, training=True):
@@ -140,24 +142,24 @@ class MeasureReasons(keras.callbacks.Callback):
         """
         batches = self._batches(self.data[name], epoch)
         read_by_fit = self._read_by_fit[name]
+        steps = max(read_by_fit, default=-1) + 1
         if read_by_fit:  # a data set that does not know its length may be endless
-            most = max(read_by_fit) + 1 + self.model.steps_per_execution
-            batches = itertools.islice(batches, most)
+            batches = itertools.islice(batches, steps + self.model.steps_per_execution)
         state = [*map(keras.ops.convert_to_tensor, self.model.non_trainable_variables)]
         losses, sizes = [], []
         while chunk := [*itertools.islice(batches, AT_ONCE)]:
             # The last ones singly, since TensorFlow makes a graph for each number.
             singly = len(chunk) < AT_ONCE
             for part in [[batch] for batch in chunk] if singly else [chunk]:
-                part_losses, state = self._graphs[training](part, state)
+                part_losses, state = self._compiled[training](part, state)
                 losses += map(float, part_losses)
                 sizes += map(_length, part)
-        if read_by_fit:
-            self._compare_batches(name, max(read_by_fit) + 1, len(losses))
+        if read_by_fit and abs(len(losses) - steps) >= self.model.steps_per_execution:
+            raise _other_batches(steps, self._count(name) or f"{len(losses)} or more")
         return losses, sizes
 
     def _batches(self, data, epoch):
-        """Yield the data in batches: tuples as `data`, of some images each."""
+        """Yield batches shaped like `data`: arrays shuffled, but in their order for None."""
         if isinstance(data, keras.utils.PyDataset):
             yield from (data[batch] for batch in range(data.num_batches))
         elif isinstance(data, tf.data.Dataset):
@@ -171,7 +173,7 @@ class MeasureReasons(keras.callbacks.Callback):
                 rows = order[start : start + self.batch_size]
                 yield tf.nest.map_structure(lambda array, rows=rows: array[rows], data)
 
-    def _graph(self, training, batches, state):
+    def _batch_losses(self, training, batches, state):
         """Return the loss of each batch, and the state after them.
 
         The state is what a batch in training mode changes: moving averages and random
@@ -200,45 +202,34 @@ class MeasureReasons(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Refuse, or warn of, what can be seen before the first epoch."""
-        model = type(self.model)
+        model_class = type(self.model)
         for step in ("train_step", "test_step"):
-            if getattr(model, step) is not getattr(keras.Model, step):
-                own = f"{model.__name__} has a {step} of its own: the terms hold only "
+            if getattr(model_class, step) is not getattr(keras.Model, step):
+                own = f"{model_class.__name__} has a {step} of its own: the terms hold only "
                 needs = "if it takes compute_loss of one forward pass"
                 warnings.warn(own + needs, stacklevel=2)
-        steps, batches = self.params.get("steps"), self._count(TRAINING)
-        if steps and batches and steps != batches:
-            self._compare_batches(TRAINING, steps, math.inf)
-        self._graphs = {}
+        steps, count = self.params.get("steps"), self._count(AT_END)
+        if steps and count and steps != count:
+            raise _other_batches(steps, count)
+        self._compiled = {}
         for training in (True, False):
-            losses = functools.partial(self._graph, training)
+            losses = functools.partial(self._batch_losses, training)
             graph = tf.function(losses, autograph=False, reduce_retracing=True)
-            self._graphs[training] = losses if self.model.run_eagerly else graph
+            self._compiled[training] = losses if self.model.run_eagerly else graph
         self._is_compared = False
-        self.on_epoch_begin(0)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Begin to note the batches that `fit` reads, by their numbers from 0 on."""
-        self._read_by_fit = {name: set() for name in (TRAINING, HELD_OUT, VALIDATION)}
+        self._read_by_fit = {name: set() for name in (AT_END, HELD_OUT, REGULARIZED)}
 
     def on_train_batch_end(self, batch, logs=None):
         """Note a batch. Of several in one execution, Keras tells the first or last."""
-        self._read_by_fit[TRAINING].add(batch)
+        self._read_by_fit[AT_END].add(batch)
 
     def on_test_batch_end(self, batch, logs=None):
         """Note a batch. Those of arrays may have another size than in training."""
-        if not isinstance(self.data[VALIDATION], tuple):
-            self._read_by_fit[VALIDATION].add(batch)
-
-    def _compare_batches(self, name, steps, batches):
-        """Raise ValueError if `fit` reads another number of batches."""
-        if abs(batches - steps) >= self.model.steps_per_execution:
-            ours = self._count(name) or f"{batches} or more"
-            raise ValueError(
-                f"fit counts {steps} batches, and MeasureReasons {ours}: give it the data "
-                "and the batch_size that fit gets, without what validation_split, "
-                "steps_per_epoch or validation_steps leaves out"
-            )
+        if not isinstance(self.data[REGULARIZED], tuple):
+            self._read_by_fit[REGULARIZED].add(batch)
 
     def _compare_val_loss(self, logs):
         """Raise ValueError if `fit` reports another loss of the validation data."""
@@ -247,12 +238,14 @@ class MeasureReasons(keras.callbacks.Callback):
         if self._is_compared:
             return
         self._is_compared = True
-        losses, sizes = self._losses(VALIDATION, training=False)
+        losses, sizes = self._losses(REGULARIZED, training=False)
         val_loss = np.average(losses, weights=sizes)
-        rounding = 1e-2 if self.model.compute_dtype in ("float16", "bfloat16") else 1e-3
-        if KERAS < (3, 2):  # which counts a smaller last batch in full
-            rounding = 0.1
-        if not np.isclose(val_loss, logs["val_loss"], rounding, 1e-6, equal_nan=True):
+        tolerance = (
+            1e-2 if self.model.compute_dtype in ("float16", "bfloat16") else 1e-3
+        )
+        if KERAS_VERSION < (3, 2):  # which counts a smaller last batch in full
+            tolerance = 0.1
+        if not np.isclose(val_loss, logs["val_loss"], tolerance, 1e-6, equal_nan=True):
             raise ValueError(
                 f"fit reports a val_loss of {logs['val_loss']:.6g}, but the validation "
                 f"data given to MeasureReasons have {val_loss:.6g}: they must be those of "
@@ -297,6 +290,15 @@ def _measurable(data):
     if len(lengths) != 1:
         raise ValueError(f"images and labels differ in number: {sorted(lengths)}")
     return data
+
+
+def _other_batches(steps, count):
+    """Return the error that tells of a wrong number of batches."""
+    return ValueError(
+        f"fit counts {steps} batches, and MeasureReasons {count}: give it the data and "
+        "the batch_size that fit gets, without what validation_split, steps_per_epoch or "
+        "validation_steps leaves out"
+    )
 
 
 def _length(data):

@@ -90,35 +90,35 @@ def test_long_runs_have_a_short_table_of_straight_columns(epochs, shown):
         (
             one_epoch(0.3, 0.1, -0.02, -0.05, error=0.012),
             """epoch 0: the validation loss is lower, by 0.3300. The validation loss is pushed
-  down by timing 0.3000, regularization 0.1000
-  up by data 0.0500 +-0.0120, overfitting 0.0200""",
+  below the training loss by timing 0.3000, regularization 0.1000
+  above it by data 0.0500 +-0.0120, overfitting 0.0200""",
         ),
         (
             one_epoch(0, -1.5, 0, 0.001),
             """epoch 0: the training loss is lower, by 1.4990. The validation loss is pushed
-  down by data 0.0010
-  up by regularization 1.5000""",
+  below the training loss by data 0.0010
+  above it by regularization 1.5000""",
         ),
         (
             one_epoch(0.25, 0, -0.25, 0),
             """epoch 0: the losses are equal. The validation loss is pushed
-  down by timing 0.2500
-  up by overfitting 0.2500""",
+  below the training loss by timing 0.2500
+  above it by overfitting 0.2500""",
         ),
         (
             one_epoch(0, 0, 0, 0),
             """epoch 0: the losses are equal. The validation loss is pushed
-  down by nothing
-  up by nothing""",
+  below the training loss by nothing
+  above it by nothing""",
         ),
         (
             split(WITHOUT),
             """epoch 0: the validation loss is lower, by 0.4000. The validation loss is pushed
-  down by timing 0.3000, regularization 0.2000
-  up by overfitting + data 0.1000
+  below the training loss by timing 0.3000, regularization 0.2000
+  above it by overfitting + data 0.1000
 epoch 1: the training loss is lower, by 0.0500. The validation loss is pushed
-  down by timing 0.0500, regularization 0.0500
-  up by overfitting + data 0.1500""",
+  below the training loss by timing 0.0500, regularization 0.0500
+  above it by overfitting + data 0.1500""",
         ),
     ],
 )
@@ -158,7 +158,7 @@ def test_only_epochs_that_have_all_numbers_are_spoken_of():
         ),
         # Epoch 1 lacks its training loss, which epoch 0 needs as well.
         ([1, math.nan, 4, 2], [9, 9, 2, 9], "2 unshifted, 1 shifted (epochs: 1)"),
-        ([1.0], [0.5], "takes two epochs in a row"),
+        ([1.0], [0.5], "to compare the curves takes two epochs"),
         ([0.4] * 3, [0.4] * 3, "no closer"),
         ([1.0, 0.6, 0.4], [2.0, 2.0, 2.0], "no closer"),
     ],

@@ -144,7 +144,7 @@ def test_one_epoch_is_a_visible_point(folder, monkeypatch, capsys):
     for panel in drawn(folder, monkeypatch):
         assert all(line.get_marker() in "os" for line in panel.get_lines())
         assert all(tick == int(tick) for tick in panel.get_xticks())
-    assert "takes two epochs in a row" in capsys.readouterr().out
+    assert "to compare the curves takes two epochs" in capsys.readouterr().out
 
 
 def test_prints_the_distance_of_the_curves(folder):

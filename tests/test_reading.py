@@ -233,7 +233,7 @@ def test_numbers_that_are_missing_are_warned_of(path, capsys):
         "warning: val_loss is not finite in 1 of 2 epochs, left out",
     ]
     never = refusal(path, loss(math.inf, 1e301))
-    assert never == "FILE: loss is never finite: try a lower --lr"
+    assert never == "FILE: loss is never finite: train with a lower learning rate"
 
 
 OLD = {"loss_at_end": [0.3, 0.2], "val_loss_regularized": [1, 2]}
@@ -253,8 +253,9 @@ def test_what_reasons_measured(capsys):
 @pytest.mark.parametrize("name", NEW)
 def test_what_reasons_measured_is_checked(capsys, name):
     assert curves.measured_losses({**H, name: NEW[name]}, "FILE") == {}
-    line = "is not drawn: it takes both of loss_at_end and val_loss_regularized"
-    assert capsys.readouterr().err == f"warning: {name} {line}\n"
+    missing = [other for other in sorted(OLD) if other != name]
+    line = f"{name} is not drawn without {', '.join(missing)}"
+    assert capsys.readouterr().err == f"warning: {line}\n"
     for values, reason in (
         ([0.1], f"2 epochs of loss, but 1 of {name}"),
         (0.1, f"a single number as {name}"),

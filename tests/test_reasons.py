@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from pyimagesearch.backend import keras
 from pyimagesearch.gap import split
-from pyimagesearch.reasons import KERAS, MeasureReasons
+from pyimagesearch.reasons import KERAS_VERSION, MeasureReasons
 
 layers = keras.layers
 ROUNDING = {"rel": 1e-5, "abs": 1e-6}
@@ -553,7 +553,7 @@ def test_a_generator_that_runs_out_is_noticed():
     ],
 )
 def test_no_false_alarm(compile_with, fit_with):
-    if compile_with and KERAS < (3, 2):
+    if compile_with and KERAS_VERSION < (3, 2):
         pytest.skip("Keras 3.0 has no such optimizer, and reports a wrong val_loss")
     optimizer = compile_with.pop("optimizer", {})
     model = plain_network()
@@ -570,7 +570,9 @@ def test_no_false_alarm(compile_with, fit_with):
         keras.config.set_dtype_policy(policy)
 
 
-@pytest.mark.skipif(KERAS < (3, 2), reason="Keras 3.0 miscounts a smaller last batch")
+@pytest.mark.skipif(
+    KERAS_VERSION < (3, 2), reason="Keras 3.0 miscounts a smaller last batch"
+)
 def test_a_val_loss_that_the_given_data_do_not_have_is_refused():
     images, labels = VALIDATION
     weights = np.linspace(0, 2, 64, dtype="float32")
