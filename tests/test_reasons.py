@@ -65,12 +65,12 @@ def batches(data, size=16):
 def fit(model, training=TRAINING, measure=(TRAINING, VALIDATION), size=16, **arguments):
     """Train a compiled model with the measurement; return the history of the run."""
     arrays = isinstance(training, tuple)
-    arguments = {"validation_data": VALIDATION, "verbose": 0, **arguments}
+    usual = {"validation_data": VALIDATION, "shuffle": arrays, "verbose": 0}
     return model.fit(
         *(training if arrays else [training]),
         batch_size=size if arrays else None,
         callbacks=[MeasureReasons(*measure, batch_size=size)],
-        **arguments,
+        **{**usual, **arguments},
     ).history
 
 
