@@ -6,7 +6,7 @@ import numpy as np
 
 cli.set_up_output()
 ap = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-ap.add_argument("-i", "--input", default="training.pickle", help="history to draw")
+ap.add_argument("-i", "--input", default="training.pickle", help=reading.INPUT)
 ap.add_argument("-o", "--output", default="window", help=figures.OUTPUT)
 ap.add_argument("--metric", default="loss", help="metric to draw, accuracy for example")
 ap.epilog = "example: python %(prog)s --input tests/real_run.pickle --metric accuracy"

@@ -110,7 +110,11 @@ def parse_training_flags(parser):
         "--epochs": (positive, 25, "passes over the training images"),
         "--batch-size": (positive, 32, "training images per update of the weights"),
         "--lr": (rate, 0.01, "learning rate of the first update"),
-        "--seed": (natural, 42, "what all chance follows from: one seed, one history"),
+        "--seed": (
+            natural,
+            42,
+            "what all random choices follow from: one seed, one history",
+        ),
         "--hold-out": (natural, 0, out),
     }.items():
         parser.add_argument(flag, type=kind, default=default, help=text, metavar="N")

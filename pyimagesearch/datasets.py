@@ -137,7 +137,7 @@ def hold_out(dataset, images, labels, number, seed):
     others = np.sort(groups[math.ceil(number / in_a_row) :].ravel())
     if not len(others):
         problem = f"--hold-out {number} leaves none of the {len(images)} images"
-        raise UserError(f"{problem} to train on: hold out fewer")
+        raise UserError(f"{problem} to train on: hold out fewer, 1000 say")
     return (images[others], labels[others]), (images[drawn], labels[drawn])
 
 

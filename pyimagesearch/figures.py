@@ -103,7 +103,7 @@ def draw_terms(figure, terms):
     grid = figure.add_gridspec(3, 1)
     for panel, place in zip(figure.axes, grid):
         panel.set_subplotspec(place)
-    figure.set_figheight(figure.get_figheight() * 1.5)
+    figure.set_figheight(figure.get_figheight() * 1.55)
     panel = figure.add_subplot(grid[2], sharex=figure.axes[0])
     names, epochs = names_of(terms), np.arange(len(terms["gap"]))
     above, below = np.zeros(len(epochs)), np.zeros(len(epochs))
@@ -121,10 +121,10 @@ def draw_terms(figure, terms):
         above += np.maximum(sizes, 0)
         below += np.minimum(sizes, 0)
     panel.axhline(0, color="black", linewidth=1)
-    label = "gap: training loss - validation loss"
-    panel.plot(epochs, terms["gap"], "ko-", markersize=4, label=label)
-    panel.set(xlabel="Epoch #", ylabel="Difference of losses")
+    panel.plot(epochs, terms["gap"], "ko-", markersize=4, label="gap")
+    panel.set(xlabel="Epoch #", ylabel="Training - validation loss")
     panel.set_title("What Makes the Gap")
-    panel.legend()
+    # Below the panel, where it hides nothing.
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=5, fontsize=8.5)
     # For three panels; for two it would cost a tenth of the time of the script.
     figure.tight_layout()

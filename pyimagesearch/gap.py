@@ -146,7 +146,7 @@ def describe(terms):
                 f"{name} {sizes[name]:.4f}"
                 + (f" +-{error:.4f}" if name == names[-1] and error >= 0 else "")
                 for name in sorted(names, key=sizes.get, reverse=True)
-                if sizes[name] > 0
+                if round(sizes[name], 4) > 0
             ]
             lines.append(f"  {direction} by {', '.join(by) or 'nothing'}")
     return "\n".join(lines)

@@ -13,6 +13,9 @@ import re
 from pyimagesearch.cli import UserError, command, warn
 from pyimagesearch.safe_pickle import Foreign, loads, unpacked
 
+# What `--help` says of the flag.
+INPUT = "history to draw: a pickle, .npy, JSON or CSV file"
+
 # How files begin that are no history, or not yet.
 REFUSED = {
     rb"\s*$": "is empty: save the history again",
@@ -54,10 +57,11 @@ def load_history(path):
             # A byte-order mark may come first.
             content = file.read(1_000_004).removeprefix(b"\xef\xbb\xbf")
     except FileNotFoundError as error:
-        advice = command("fashion_mnist.py", "--history", path)
+        advice = f"train, with {command('fashion_mnist.py', '--history', path)}"
         if os.path.exists(f"{path}.part"):  # what an unfinished run has left
-            advice = command("plot_shift.py", "--input", f"{path}.part")
-        raise UserError(f"{path} does not exist; try: {advice}") from error
+            advice = f"try {command('plot_shift.py', '--input', f'{path}.part')}"
+        reason = f"{path} does not exist: name another --input, or {advice}"
+        raise UserError(reason) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     for beginning, reason in REFUSED.items():
@@ -66,7 +70,7 @@ def load_history(path):
     try:
         found, end = _parsed(content)
     except (ValueError, RecursionError, csv.Error) as error:
-        reason = "no pickle, JSON or CSV of a history"
+        reason = "no pickle, .npy, JSON or CSV of a history"
         if re.match(b"|".join((JSON, TABLE, PICKLE)), content):
             reason = "cut off or damaged: save it again"
         raise UserError(f"{path} is {reason}") from error
@@ -81,7 +85,7 @@ def load_history(path):
         case dict():
             return found
         case [dict(), *_]:
-            reason = f"a list of {len(found)} dicts: save one of them by itself"
+            reason = f"a list of {len(found)} dicts: save one dict of lists of numbers"
         case _:
             reason = "no dict of lists of numbers: save H.history"
     raise UserError(f"{path} is {reason}")

@@ -321,7 +321,7 @@ def test_the_block_of_the_readme_adds_up_and_says_what_its_table_says():
             pushing = {
                 name: cell[1:]
                 for name, cell in zip(titles[2:], row[2:6])
-                if cell[0] == sign
+                if cell[0] == sign and cell != "+0.0000"
             }
             sizes = [
                 word.strip(",") for word in sentence if word.strip(",")[0].isdigit()

@@ -121,10 +121,10 @@ REFUSED = {
         {**H, "weights": [0.5] * 200_000}
     ],
     "is cut off or damaged: save it again": [content[:-9] for content in WHOLE],
-    "is no pickle, JSON or CSV of a history": OTHERS,
+    "is no pickle, .npy, JSON or CSV of a history": OTHERS,
     "is an array of numbers: save H.history": [saved_by(np.save, [0.5, 0.4])],
     DICT: [np.zeros(2), ([0.5], [0.4]), "[0.5, 0.4]", 0.5, np.float32(0.5)],
-    "is a list of 2 dicts: save one of them by itself": [
+    "is a list of 2 dicts: save one dict of lists of numbers": [
         *([H, H], [ORDERED, ORDERED], np.array([H, H]), json.dumps([H, H]))
     ],
     f"{SUCH} 0, 1: save one of these by itself": [{0: H, 1: H}],
@@ -175,7 +175,10 @@ def test_an_object_is_refused_by_its_class(path, monkeypatch, name, advice):
 
 
 def test_a_file_that_cannot_be_read(path, tmp_path):
-    with pytest.raises(UserError, match="does not exist; try: .*fashion_mnist.py --h"):
+    with pytest.raises(
+        UserError,
+        match="does not exist: name another --input, or train.*fashion_mnist.py --h",
+    ):
         reading.load_history(path)
     (tmp_path / "history.csv.part").touch()
     with pytest.raises(UserError, match="plot_shift.py --input .*history.csv.part"):

@@ -218,7 +218,7 @@ def overfitted():
     """A network that has learned its few training images, and their wrong labels."""
     keras.utils.set_random_seed(1)
     model = plain_network()
-    run(model, epochs=60)
+    run(model, epochs=40)
     return model
 
 

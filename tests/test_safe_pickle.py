@@ -149,7 +149,7 @@ ARRAY = pickletools.optimize(pickle.dumps(np.zeros(20_000), 3))[2:-1] + b"q\x01"
 LOSSES = b"}(X\x08\0\0\0val_lossh\x01X\x04\0\0\0loss](" + b"h\x01" * 200_000 + b"eu."
 KEYED = b"".join(b"X\x05\0\0\0%05dh\x01" % number for number in range(50_000))
 NUMBERS = b"}(" + b"".join(b"X\x05\0\0\0%05dK\0" % i for i in range(30_000)) + b"uq\x01"
-DAMAGED, NO_KIND = "cut off or damaged", "no pickle, JSON or CSV"
+DAMAGED, NO_KIND = "cut off or damaged", "no pickle, .npy, JSON or CSV"
 
 
 def with_loss(*values):
