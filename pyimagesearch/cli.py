@@ -103,19 +103,12 @@ def parse_training_flags(parser):
     positive = _number(int, lambda number: number >= 1, "from 1 on")
     natural = _number(int, lambda number: 0 <= number < 2**32, "from 0 to 2**32 - 1")
     rate = _number(float, lambda number: 0 < number < float("inf"), "above 0")
-    out = (
-        "training images to leave out of training: tells overfitting from easier images"
-    )
     for flag, (kind, default, text) in {
         "--epochs": (positive, 25, "passes over the training images"),
         "--batch-size": (positive, 32, "training images per update of the weights"),
         "--lr": (rate, 0.01, "learning rate of the first update"),
-        "--seed": (
-            natural,
-            42,
-            "what all random choices follow from: one seed, one history",
-        ),
-        "--hold-out": (natural, 0, out),
+        "--seed": (natural, 42, "decides all that is random: one seed, one history"),
+        "--hold-out": (natural, 0, "training images to measure on, not to train on"),
     }.items():
         parser.add_argument(flag, type=kind, default=default, help=text, metavar="N")
     data = "the images; any: fashion-mnist or, where it cannot be had, digits"

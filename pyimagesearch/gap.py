@@ -63,25 +63,18 @@ def split(history):
         timing term as the half-epoch shift estimates it: half of what the training loss
         falls to the next epoch. NaN stands for what is not known.
     """
-    losses = {name: np.array(values) for name, values in history.items()}
-    unknown = np.full(len(losses["loss"]), np.nan)
-    terms = {
-        "gap": losses["loss"] - losses["val_loss"],
-        "timing": losses["loss"] - losses["loss_at_end"],
-        "regularization": losses["val_loss_regularized"] - losses["val_loss"],
-    }
-    if "held_out_loss_regularized" in losses:
-        held_out = losses["held_out_loss_regularized"]
-        terms["overfitting"] = losses["loss_at_end"] - held_out
-        terms["data"] = held_out - losses["val_loss_regularized"]
+    loss, val_loss = np.array(history["loss"]), np.array(history["val_loss"])
+    at_end = np.array(history["loss_at_end"])
+    regularized = np.array(history["val_loss_regularized"])
+    terms = {"gap": loss - val_loss, "timing": loss - at_end}
+    terms["regularization"] = regularized - val_loss
+    if "held_out_loss_regularized" in history:
+        held_out = np.array(history["held_out_loss_regularized"])
+        terms |= {"overfitting": at_end - held_out, "data": held_out - regularized}
     else:
-        terms["overfitting + data"] = (
-            losses["loss_at_end"] - losses["val_loss_regularized"]
-        )
-    terms["error"] = np.abs(losses.get("data_error", unknown))
-    terms["by shift"] = np.append(
-        (losses["loss"][:-1] - losses["loss"][1:]) / 2, np.nan
-    )
+        terms["overfitting + data"] = at_end - regularized
+    terms["error"] = np.abs(history.get("data_error", np.full(len(loss), np.nan)))
+    terms["by shift"] = np.append((loss[:-1] - loss[1:]) / 2, np.nan)
     return terms
 
 
@@ -102,10 +95,9 @@ def table(terms):
     columns[last] = [f"{a} +-{b:>6}" for a, b in zip(columns[last], errors)]
     widths = [max(map(len, [name, *cells])) + 2 for name, cells in columns.items()]
     rows = [("epoch", *columns), *zip(range(len(errors)), *columns.values())]
+    widths = [5, *widths]
     lines = [
-        f"{epoch:>5}"
-        + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths))
-        for epoch, *cells in rows
+        "".join(f"{cell:>{width}}" for cell, width in zip(row, widths)) for row in rows
     ]
     if len(lines) > 13:
         lines[7:-1] = ["  ..."]
@@ -140,11 +132,11 @@ def describe(terms):
         lower = f"{'validation' if gap > 0 else 'training'} loss is lower"
         result = f"the {lower}, by {abs(gap):.4f}" if gap else "the losses are equal"
         lines.append(f"epoch {epoch}: {result}. The validation loss is pushed")
+        errors = {names[-1]: f" +-{error:.4f}"} if error >= 0 else {}
         for direction, sign in (("below the training loss", 1), ("above it", -1)):
             sizes = {name: sign * terms[name][epoch] for name in names}
             by = [
-                f"{name} {sizes[name]:.4f}"
-                + (f" +-{error:.4f}" if name == names[-1] and error >= 0 else "")
+                f"{name} {sizes[name]:.4f}{errors.get(name, '')}"
                 for name in sorted(names, key=sizes.get, reverse=True)
                 if round(sizes[name], 4) > 0
             ]
