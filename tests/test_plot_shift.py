@@ -14,6 +14,7 @@ from conftest import ROOT, assert_one_line_error, command, environment, run
 from matplotlib.container import BarContainer
 
 from pyimagesearch import gap
+from pyimagesearch.cli import UserError
 
 HISTORY = {
     "loss": [1.0, 0.5, 0.4],
@@ -157,10 +158,10 @@ def test_prints_the_distance_of_the_curves(folder):
 @pytest.mark.parametrize(
     ("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
 )
-def test_suffix_chooses_the_format(folder, suffix, start):
-    process = run("plot_shift.py", "--output", f"f.{suffix}", cwd=folder)
-    assert process.returncode == 0 and process.stderr == ""
-    assert f"the figure is in f.{suffix}" in process.stdout
+def test_suffix_chooses_the_format(folder, monkeypatch, capsys, suffix, start):
+    drawn(folder, monkeypatch, "--output", f"f.{suffix}")
+    told = capsys.readouterr()
+    assert f"the figure is in f.{suffix}\n" in told.out and told.err == ""
     assert (folder / f"f.{suffix}").read_bytes().startswith(start)
 
 
@@ -232,10 +233,12 @@ def test_many_epochs_are_no_band_of_markers(folder, monkeypatch):
         (["-o", "missing/figure.png"], ["missing/figure.png", "No such file"]),
     ],
 )
-def test_mistake_ends_in_one_line(folder, arguments, words):
-    process = run("plot_shift.py", *arguments, cwd=folder)
-    assert_one_line_error(process, *words)
-    assert process.stdout == ""
+def test_a_mistake_is_told(folder, monkeypatch, capsys, arguments, words):
+    with pytest.raises(UserError) as told:
+        drawn(folder, monkeypatch, *arguments)
+    for word in words:
+        assert word in str(told.value)
+    assert capsys.readouterr().out == ""
     assert [file.name for file in folder.iterdir()] == ["training.pickle"]
 
 
