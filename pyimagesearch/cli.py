@@ -125,8 +125,9 @@ def _number(kind, fits, bounds):
     """Return a function that reads a number within bounds, for argparse."""
 
     def read(text):
-        if fits(kind(text)):
-            return kind(text)
+        number = kind(text)
+        if fits(number):
+            return number
         raise argparse.ArgumentTypeError(f"{text} is not a number {bounds}")
 
     read.__name__ = kind.__name__  # argparse says that the text is none of these

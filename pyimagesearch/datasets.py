@@ -1,7 +1,7 @@
 """The images to train on: Fashion MNIST or, where it cannot be had, handwritten digits.
 
-`load` returns them as arrays, `hold_out` leaves some out of training, and
-`batches` deals arrays into batches.
+`load` returns them as arrays, `hold_out` leaves some out of training, and `batches`
+deals arrays into batches.
 """
 
 import math
@@ -174,7 +174,6 @@ def batches(images, labels, batch_size, seed=None):
         the thread that does can miss the word to stop, and reading then waits up to a
         minute, with idle cores, at the end of an epoch.
     """
-
     dealt = tf.data.Dataset.from_tensor_slices((images, labels))
     if seed is not None:
         dealt = dealt.shuffle(len(images), seed=seed)

@@ -19,9 +19,8 @@ knows. Two cautions:
 
 - Timing is more than time. `loss` scores an image before the network learns from it,
   `loss_at_end` after. What it has learned of just these images is added to timing, and
-  taken from overfitting. And a penalty such as L2 is in all the losses,
-  in `loss` with its mean over the epoch, in the others with its last value: its change
-  is timing, too.
+  taken from overfitting. And a penalty such as L2 is in all the losses, in `loss` with
+  its mean over the epoch, in the others with its last value: its change is timing, too.
 - The split has an order. Regularization is measured on the validation images; on the
   training images it would have another size, and the terms would add up as well.
 
@@ -125,7 +124,10 @@ class MeasureReasons(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs):
         """Measure; Keras hands the same `logs` to the callbacks after this one."""
-        self._compare_val_loss(logs)
+        if "val_loss" not in logs:
+            raise ValueError("give fit validation_data, and leave validation_freq at 1")
+        if not self._is_compared:
+            self._compare_val_loss(epoch, logs["val_loss"])
         errors = []
         for name in self.data:
             losses, sizes = self._losses(name, epoch)
@@ -134,7 +136,7 @@ class MeasureReasons(keras.callbacks.Callback):
         # The term that the error belongs to is the difference of the last two.
         logs["data_error"] = math.hypot(*errors[-2:])
 
-    def _losses(self, name, epoch=None, training=True):
+    def _losses(self, name, epoch, training=True):
         """Return the loss of each batch, and its number of images.
 
         Dropout starts from the seeds that training has reached, and goes on from batch
@@ -159,16 +161,14 @@ class MeasureReasons(keras.callbacks.Callback):
         return losses, sizes
 
     def _batches(self, data, epoch):
-        """Yield batches shaped like `data`: arrays shuffled, but in their order for None."""
+        """Yield the data in batches: tuples as `data`, of some images each."""
         if isinstance(data, keras.utils.PyDataset):
             yield from (data[batch] for batch in range(data.num_batches))
         elif isinstance(data, tf.data.Dataset):
             yield from data
         else:
-            order = np.arange(_length(data))
-            if epoch is not None:
-                # From a generator of our own: that of the training is not touched.
-                order = np.random.default_rng(epoch).permutation(order)
+            # From a generator of our own: that of the training is not touched.
+            order = np.random.default_rng(epoch).permutation(_length(data))
             for start in range(0, len(order), self.batch_size):
                 rows = order[start : start + self.batch_size]
                 yield tf.nest.map_structure(lambda array, rows=rows: array[rows], data)
@@ -231,26 +231,22 @@ class MeasureReasons(keras.callbacks.Callback):
         if not isinstance(self.data[REGULARIZED], tuple):
             self._read_by_fit[REGULARIZED].add(batch)
 
-    def _compare_val_loss(self, logs):
+    def _compare_val_loss(self, epoch, reported):
         """Raise ValueError if `fit` reports another loss of the validation data."""
-        if "val_loss" not in logs:
-            raise ValueError("give fit validation_data, and leave validation_freq at 1")
-        if self._is_compared:
-            return
         self._is_compared = True
-        losses, sizes = self._losses(REGULARIZED, training=False)
-        val_loss = np.average(losses, weights=sizes)
-        tolerance = (
-            1e-2 if self.model.compute_dtype in ("float16", "bfloat16") else 1e-3
-        )
+        losses, sizes = self._losses(REGULARIZED, epoch, training=False)
+        measured = np.average(losses, weights=sizes)
+        tolerance = 1e-3
+        if self.model.compute_dtype in ("float16", "bfloat16"):
+            tolerance = 1e-2
         if KERAS_VERSION < (3, 2):  # which counts a smaller last batch in full
             tolerance = 0.1
-        if not np.isclose(val_loss, logs["val_loss"], tolerance, 1e-6, equal_nan=True):
+        if not np.isclose(measured, reported, tolerance, 1e-6, equal_nan=True):
             raise ValueError(
-                f"fit reports a val_loss of {logs['val_loss']:.6g}, but the validation "
-                f"data given to MeasureReasons have {val_loss:.6g}: they must be those of "
-                "fit, scaled and weighted as there, and the same at each reading; and no "
-                "callback may swap the weights for the validation"
+                f"fit reports a val_loss of {reported:.6g}, but the validation data given "
+                f"to MeasureReasons have {measured:.6g}: they must be those of fit, scaled "
+                "and weighted as there, and the same at each reading; and no callback may "
+                "swap the weights for the validation"
             )
 
     def _count(self, name):
