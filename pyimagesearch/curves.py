@@ -4,10 +4,18 @@ import math
 import re
 
 from pyimagesearch.cli import UserError, warn
-from pyimagesearch.safe_pickle import Foreign, unpacked
+from pyimagesearch.safe_pickle import Foreign, Texts, unpacked
 
-KINDS = {str: "a text", list: "a list", dict: "a dict", type(None): "None"}
+# What stands where numbers should, in plain words.
+KINDS = {
+    str: "a text",
+    list: "a list",
+    tuple: "a list",
+    dict: "a dict",
+    Texts: "a dict",
+}
 KINDS |= {int: "a single number", float: "a single number", bool: "True or False"}
+KINDS |= {type(None): "None"}
 
 # What `--reasons` adds to a history. Old ones have the first two only.
 MEASURED = ["loss_at_end", "val_loss_regularized"]
@@ -100,9 +108,9 @@ def _numbers(history, names, path, quiet=()):
     curves = {}
     for name in names:
         values = unpacked(history[name])
-        if type(values) is dict and all(map(str.isdigit, values)):  # JSON by pandas
+        if isinstance(values, dict) and "".join(values).isdigit():  # pandas
             values = [*values.values()]
-        if type(values) is not list or not values:
+        if not isinstance(values, list | tuple) or not values:
             raise UserError(f"{path} has {_kind(values)} as {name}: {advice}")
         curve = curves[name] = []
         for number in map(unpacked, values):
@@ -130,4 +138,4 @@ def _kind(value):
     """Say in plain words what stands where numbers should."""
     if isinstance(value, Foreign):
         return f"an object of {value.name:.80}"
-    return "an empty list" if value == [] else KINDS.get(type(value), "bytes")
+    return "an empty list" if value == [] else KINDS.get(type(value), "an object")

@@ -1,46 +1,83 @@
 """Read a pickle, also a stranger's, and run nothing. Not needed to follow the story.
 
 A pickle is a program for a small stack machine, and one of its instructions calls any
-function of any module. The standard library's recipe against that, an Unpickler whose
-`find_class` says no, leaves doors open: a few bytes can make it fill the memory (a memo
-index of two billion) or run for years (dict keys that take so long to hash). It also
-refuses the whole file for one object that nobody wants to see. So the standard library
-only splits the program into its instructions here, and a machine of our own pushes and
-pops. It imports and calls nothing: it notes down what would have been called.
+function of any module. The standard library's recipe against that is an Unpickler with
+a `find_class` of one's own. Here it finds nothing, but hands out stand-ins that note
+down what would have been called.
+
+The recipe leaves two doors open. A number in the memo, where a pickle keeps what it
+needs again, can fill the memory: two billion takes gigabytes. And what is put into a
+dict or a set is hashed, which takes years for tuples in tuples. So `loads` looks through
+the program first, and has it make dicts that hash nothing but texts, and no sets.
 """
 
+import functools
 import io
+import pickle
 import pickletools
 import re
 
 import numpy as np
 
-MARK = object()  # on the stack, it stands below what an instruction takes
-CONSTANTS = {"MARK": MARK, "NEWTRUE": True, "NEWFALSE": False}
+# What stands in the program instead of some instructions. `find_class` knows "Texts".
+CALL_TEXTS = b"i.\nTexts\n"
+INSTEAD = {"DICT": CALL_TEXTS, "EMPTY_DICT": b"(" + CALL_TEXTS}
+# A set is a list; and a length that no longer fits is not needed.
+INSTEAD |= {"EMPTY_SET": b"]", "ADDITEMS": b"e", "FROZENSET": b"l", "FRAME": b""}
 
 
-class Foreign(dict):
+class Texts(dict):
+    """A dict that drops keys other than texts, and whole numbers below 2**63 as texts."""
+
+    def __setitem__(self, key, value):
+        if type(key) is str or (type(key) is int and abs(key) < 2**63):
+            super().__setitem__(str(key), value)
+
+
+class Foreign(Texts):
     """What a pickle would make by a call: noted down, not made.
 
-    As a dict it holds what the pickle puts into it by key.
+    As a dict it holds what the pickle puts into it by key. Other items are dropped.
 
     Attributes
     ----------
     name : str
         The dotted name of what would be called: a class or a function.
-    arguments : list
+    arguments : tuple
         What it would be called with.
     state : object
         What would become its attributes, or None.
     """
 
-    __slots__ = ("arguments", "name", "state")  # a small file can ask for a million
+    name, arguments, state = "another file", (), None
 
-    def __init__(self, name, arguments=()):
+    def __init__(self, *arguments):
+        self.arguments = arguments
         # Two functions make an empty object of the class that is their first argument.
-        if arguments and name.endswith(("._reconstructor", "._reconstruct")):
-            name = arguments[0].name
-        self.name, self.arguments, self.state = name, arguments, None
+        if arguments and self.name.endswith(("._reconstructor", "._reconstruct")):
+            self.name = arguments[0].name
+
+    def __setstate__(self, state):
+        self.state = state
+
+    def append(self, item):
+        """Do nothing; and nothing with several items, and if called."""
+
+    extend = __call__ = append
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module, name):
+        return Texts if module == "." else _stand_in(f"{module:.99}.{name:.99}")
+
+    def persistent_load(self, key):
+        return Foreign()
+
+
+@functools.cache
+def _stand_in(name):
+    """Return the class that stands in for the class or function of a dotted name."""
+    return type("Foreign", (Foreign,), {"name": name})
 
 
 def loads(content, start=0):
@@ -56,10 +93,8 @@ def loads(content, start=0):
     Returns
     -------
     thing : object
-        Made of dicts, lists, texts, bytes, numbers, True, False and None; and of
-        `Foreign` for all else. Tuples and sets are lists, so that nothing but texts is
-        ever hashed. Of dict keys, texts are kept, and whole numbers below 2**63 in
-        size, as texts; other keys are dropped, with their values.
+        Made of dicts (`Texts`), lists, tuples, texts, bytes, numbers, True, False and
+        None; and of `Foreign` for all else. Sets are lists.
     end : int
         The number of bytes up to the end of the pickle.
 
@@ -68,80 +103,19 @@ def loads(content, start=0):
     ValueError
         If there is no whole pickle.
     """
-    file = io.BytesIO(content)
+    file, program = io.BytesIO(content), bytearray()
     file.seek(start)
     try:
-        return _run(file), file.tell()
+        for instruction, argument, begin in pickletools.genops(file):
+            name = instruction.name
+            if name.endswith("PUT") and int(argument) > len(content):
+                raise ValueError(f"a memo of {argument} places")
+            program += INSTEAD.get(name, content[begin : file.tell()])
+        thing = _Unpickler(io.BytesIO(program), encoding="latin1").load()
     # Whatever goes wrong in a stranger's program is the fault of that program.
     except Exception as error:
         raise ValueError("the pickle is cut off or damaged") from error
-
-
-def _run(file):
-    """Return what the program in a file makes; each step is as long as its operands."""
-    stack, memo = [], {}
-    for instruction, argument, _ in pickletools.genops(file):
-        name = instruction.name.removeprefix("EMPTY_").rstrip("1234")
-        operands = _operands(stack, instruction.stack_before)
-        match name:
-            case "PROTO" | "FRAME" | "POP" | "POP_MARK" | "STOP":
-                continue
-            case "DUP":
-                made = operands[0]
-                stack.append(made)
-            # The memo has texts as its keys: of numbers, many can have the same hash.
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
-                made = memo[str(argument)] = stack.pop()
-            case "MEMOIZE":
-                made = memo[str(len(memo))] = operands[0]
-            case "GET" | "BINGET" | "LONG_BINGET":
-                made = memo[str(argument)]
-            case "LIST" | "TUPLE" | "SET" | "FROZENSET":
-                made = operands
-            case "APPEND" | "APPENDS" | "ADDITEMS":
-                made, *values = operands
-                if not isinstance(made, Foreign):
-                    made += values
-            case "DICT":
-                made = _filled({}, operands)
-            case "SETITEM" | "SETITEMS":
-                made = _filled(operands[0], operands[1:])
-            case "GLOBAL" | "INST":
-                made = Foreign(argument.replace(" ", "."), operands)
-            case "STACK_GLOBAL":
-                # Cut short: a small program could join two long texts many times.
-                made = Foreign("{:.99}.{:.99}".format(*operands))
-            case "REDUCE" | "NEWOBJ" | "NEWOBJ_EX":
-                made = Foreign(operands[0].name, operands[1])
-            case "OBJ":
-                made = Foreign(operands[0].name, operands[1:])
-            case "BUILD":
-                made, made.state = operands
-            case "EXT" | "PERSID" | "BINPERSID" | "NEXT_BUFFER" | "READONLY_BUFFER":
-                made = Foreign("another file")
-            case _:  # a text, bytes, a number, or nothing for NONE
-                made = CONSTANTS.get(name, argument)
-        stack.append(made)
-    return operands[0]
-
-
-def _operands(stack, before):
-    """Pop what an instruction takes, named by `pickletools`; the lowest comes first."""
-    operands, below = [], len(before)
-    if pickletools.markobject in before:
-        below = before.index(pickletools.markobject)
-        while (value := stack.pop()) is not MARK:
-            operands.append(value)
-    operands += [stack.pop() for _ in range(below)]
-    return operands[::-1]
-
-
-def _filled(target, pairs):
-    """Return a dict with keys and values added that follow each other in a list."""
-    for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-        if type(key) is str or (type(key) is int and abs(key) < 2**63):
-            target[str(key)] = value
-    return target
+    return thing, file.tell()
 
 
 def unpacked(value):
