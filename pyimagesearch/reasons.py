@@ -12,10 +12,9 @@ between the two losses into a term for each:
 
 They add up to loss - val_loss. In each of them one thing changes: when the loss is
 taken, whether regularization is on, whether the network has trained on the images, and
-where the images come from. A network that overfits makes its term negative. Held-out
-images are drawn like the training images, but not trained on. Without them, overfitting
-and data stay one term: nobody can tell easier images from images that the network
-knows. Two cautions:
+where the images come from. Held-out images are drawn like the training images, but not
+trained on. Without them, overfitting and data stay one term: nobody can tell easier
+images from images that the network knows. Two cautions:
 
 - Timing is more than time. `loss` scores an image before the network learns from it,
   `loss_at_end` after. What it has learned of just these images is added to timing, and
@@ -28,7 +27,6 @@ This module needs nothing else of this package, only Keras on TensorFlow. The fi
 of the class measures; the second refuses what would be measured wrongly.
 """
 
-import functools
 import inspect
 import itertools
 import math
@@ -59,11 +57,10 @@ class MeasureReasons(keras.callbacks.Callback):
     too small; a data set that is sorted, by class say, makes it too large.
 
     Put this callback first in the list that `fit` gets, so that the others see its
-    numbers. No Keras variable is changed, be it a weight, a moving average, a state of
-    the optimizer or a random seed. With arrays, or with a data set that was made for
-    this callback, training goes on, bit for bit, as if nothing had been measured. A
-    data set that `fit` reads as well is read once more: one that shuffles at each
-    reading then gives `fit` other batches than without this callback, as good as any.
+    numbers. It changes no variable of Keras. With arrays, or with a data set that was
+    made for this callback, training goes on, bit for bit, as if nothing had been
+    measured. A data set that `fit` reads as well is read once more: one that shuffles
+    at each reading then gives `fit` other batches than without, as good as any.
 
     Parameters
     ----------
@@ -71,8 +68,8 @@ class MeasureReasons(keras.callbacks.Callback):
         What `fit` gets. A tuple is (images, labels) or (images, labels, sample
         weights), arrays that this callback deals into batches of its own. What `fit`
         gets as `sample_weight` or `class_weight` must be in the weights: no callback
-        sees it. A data set must be batched; a PyDataset must have `num_batches`, which
-        Keras 3.0 lacks.
+        sees it. A data set must be batched, and know in how many batches (a
+        PyDataset by its `num_batches`, which Keras 3.0 lacks).
     held_out_data : same as validation_data, optional
         Images drawn like the training images, which `fit` does not get.
     batch_size : int
@@ -81,10 +78,10 @@ class MeasureReasons(keras.callbacks.Callback):
     Raises
     ------
     ValueError
-        At once, if Keras runs on another backend, or if data are none of these, differ
-        in number, or are known to be endless. From `fit`, before the first epoch or
-        after it, if `fit` trains on another number of batches, if there is no
-        validation loss, or if it is not that of the data given here.
+        At once, if Keras runs on another backend, or if data are none of these. From
+        `fit`, before the first epoch or after it, if it trains on another number of
+        batches, if there is no validation loss, or if it is not that of the data given
+        here.
 
     Notes
     -----
@@ -94,10 +91,9 @@ class MeasureReasons(keras.callbacks.Callback):
     on Fashion MNIST. `loss_at_end` is taken in other batches, so timing is too low by
     that, and overfitting too near to 0. A `tf.data.Dataset` with `shuffle` avoids it.
 
-    The loss is that of `model.compute_loss` in batches, and the mean is over images. So
-    is that of Keras from 3.2 on; earlier ones count a smaller last batch in full. A
-    layer that draws from Keras's global generator, not from a
-    `keras.random.SeedGenerator` of its own, draws the same numbers in every batch here.
+    Means are over images, as Keras takes them from 3.2 on. A layer that draws from
+    Keras's global generator, not from a `keras.random.SeedGenerator` of its own, draws
+    the same numbers in every batch here.
     """
 
     # Keras may call `on_train_batch_end` from a thread, and need not wait for it.
@@ -110,24 +106,18 @@ class MeasureReasons(keras.callbacks.Callback):
         if keras.config.backend() != "tensorflow":
             raise ValueError("Keras must run on TensorFlow: KERAS_BACKEND=tensorflow")
         self.batch_size = batch_size
-        self.on_epoch_begin(0)
         # What each loss is measured on, in the order in which they split the gap.
-        self.data = {AT_END: training_data, REGULARIZED: validation_data}
+        self.data = {AT_END: training_data}
         if held_out_data is not None:
-            self.data = {AT_END: training_data, HELD_OUT: held_out_data, **self.data}
+            self.data[HELD_OUT] = held_out_data
+        self.data[REGULARIZED] = validation_data
         self.data = {name: _measurable(data) for name, data in self.data.items()}
-        for name in self.data:
-            # Of the others, `fit` tells after how many batches to stop.
-            endless = [math.inf, None] if name == HELD_OUT else [math.inf]
-            if self._count(name) in endless:
-                raise ValueError("the data set never ends, or hides how long it is")
+        counts = [_number_of_batches(data, batch_size) for data in self.data.values()]
+        self.steps = counts[0]
 
     def on_epoch_end(self, epoch, logs):
         """Measure; Keras hands the same `logs` to the callbacks after this one."""
-        if "val_loss" not in logs:
-            raise ValueError("give fit validation_data, and leave validation_freq at 1")
-        if not self._is_compared:
-            self._compare_val_loss(epoch, logs["val_loss"])
+        self._compare_with_fit(epoch, logs)
         errors = []
         for name in self.data:
             losses, sizes = self._losses(name, epoch)
@@ -143,21 +133,15 @@ class MeasureReasons(keras.callbacks.Callback):
         to batch.
         """
         batches = self._batches(self.data[name], epoch)
-        read_by_fit = self._read_by_fit[name]
-        steps = max(read_by_fit, default=-1) + 1
-        if read_by_fit:  # a data set that does not know its length may be endless
-            batches = itertools.islice(batches, steps + self.model.steps_per_execution)
         state = [*map(keras.ops.convert_to_tensor, self.model.non_trainable_variables)]
         losses, sizes = [], []
         while chunk := [*itertools.islice(batches, AT_ONCE)]:
             # The last ones singly, since TensorFlow makes a graph for each number.
             singly = len(chunk) < AT_ONCE
             for part in [[batch] for batch in chunk] if singly else [chunk]:
-                part_losses, state = self._compiled[training](part, state)
+                part_losses, state = self._compiled(part, state, training)
                 losses += map(float, part_losses)
-                sizes += map(_length, part)
-        if read_by_fit and abs(len(losses) - steps) >= self.model.steps_per_execution:
-            raise _other_batches(steps, self._count(name) or f"{len(losses)} or more")
+                sizes += [len(tf.nest.flatten(batch)[0]) for batch in part]
         return losses, sizes
 
     def _batches(self, data, epoch):
@@ -168,12 +152,12 @@ class MeasureReasons(keras.callbacks.Callback):
             yield from data
         else:
             # From a generator of our own: that of the training is not touched.
-            order = np.random.default_rng(epoch).permutation(_length(data))
+            order = np.random.default_rng(epoch).permutation(len(data[0]))
             for start in range(0, len(order), self.batch_size):
                 rows = order[start : start + self.batch_size]
-                yield tf.nest.map_structure(lambda array, rows=rows: array[rows], data)
+                yield tuple(array[rows] for array in data)
 
-    def _batch_losses(self, training, batches, state):
+    def _batch_losses(self, batches, state, training):
         """Return the loss of each batch, and the state after them.
 
         The state is what a batch in training mode changes: moving averages and random
@@ -208,34 +192,28 @@ class MeasureReasons(keras.callbacks.Callback):
                 own = f"{model_class.__name__} has a {step} of its own: the terms hold only "
                 needs = "if it takes compute_loss of one forward pass"
                 warnings.warn(own + needs, stacklevel=2)
-        steps, count = self.params.get("steps"), self._count(AT_END)
-        if steps and count and steps != count:
-            raise _other_batches(steps, count)
-        self._compiled = {}
-        for training in (True, False):
-            losses = functools.partial(self._batch_losses, training)
-            graph = tf.function(losses, autograph=False, reduce_retracing=True)
-            self._compiled[training] = losses if self.model.run_eagerly else graph
-        self._is_compared = False
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Begin to note the batches that `fit` reads, by their numbers from 0 on."""
-        self._read_by_fit = {name: set() for name in (AT_END, HELD_OUT, REGULARIZED)}
+        self._compare_steps(self.params.get("steps"))
+        self._compiled = self._batch_losses
+        if not self.model.run_eagerly:
+            self._compiled = tf.function(
+                self._batch_losses, autograph=False, reduce_retracing=True
+            )
+        self._trained, self._val_loss_is_compared = None, False
 
     def on_train_batch_end(self, batch, logs=None):
-        """Note a batch. Of several in one execution, Keras tells the first or last."""
-        self._read_by_fit[AT_END].add(batch)
+        """Count. Of several batches in one execution, Keras tells the first or last."""
+        self._trained = batch + 1
 
-    def on_test_batch_end(self, batch, logs=None):
-        """Note a batch. Those of arrays may have another size than in training."""
-        if not isinstance(self.data[REGULARIZED], tuple):
-            self._read_by_fit[REGULARIZED].add(batch)
-
-    def _compare_val_loss(self, epoch, reported):
-        """Raise ValueError if `fit` reports another loss of the validation data."""
-        self._is_compared = True
+    def _compare_with_fit(self, epoch, logs):
+        """Raise ValueError if `fit` reports what the data given here do not have."""
+        if "val_loss" not in logs:
+            raise ValueError("give fit validation_data, and leave validation_freq at 1")
+        self._compare_steps(self._trained, self.model.steps_per_execution)
+        if self._val_loss_is_compared:
+            return
+        self._val_loss_is_compared = True
         losses, sizes = self._losses(REGULARIZED, epoch, training=False)
-        measured = np.average(losses, weights=sizes)
+        measured, reported = np.average(losses, weights=sizes), logs["val_loss"]
         tolerance = 1e-3
         if self.model.compute_dtype in ("float16", "bfloat16"):
             tolerance = 1e-2
@@ -249,15 +227,14 @@ class MeasureReasons(keras.callbacks.Callback):
                 "swap the weights for the validation"
             )
 
-    def _count(self, name):
-        """Return the number of batches: infinity if they never end, None if unknown."""
-        data = self.data[name]
-        if isinstance(data, tuple):
-            return math.ceil(_length(data) / self.batch_size)
-        if isinstance(data, keras.utils.PyDataset):
-            return math.inf if data.num_batches is None else data.num_batches
-        count, unknown = int(data.cardinality()), tf.data.UNKNOWN_CARDINALITY
-        return {tf.data.INFINITE_CARDINALITY: math.inf, unknown: None}.get(count, count)
+    def _compare_steps(self, steps, at_once=1):
+        """Raise ValueError if `fit` counts other batches; None if it cannot know yet."""
+        if steps is not None and abs(steps - self.steps) >= at_once:
+            raise ValueError(
+                f"fit counts {steps} batches, and MeasureReasons {self.steps}: give it the "
+                "data and the batch_size that fit gets, without what validation_split or "
+                "steps_per_epoch leaves out"
+            )
 
 
 def _standard_error(losses, sizes):
@@ -279,24 +256,22 @@ def _measurable(data):
         return data
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise ValueError("give (images, labels), or a data set in batches")
-    data = tf.nest.map_structure(np.asarray, tuple(data))
-    if not all(array.ndim for array in tf.nest.flatten(data)):
-        raise ValueError("give images and labels as arrays, not as lists of numbers")
-    lengths = {len(array) for array in tf.nest.flatten(data)}
-    if len(lengths) != 1:
-        raise ValueError(f"images and labels differ in number: {sorted(lengths)}")
+    data = tuple(map(np.asarray, data))
+    numbers = {array.shape[:1] for array in data}
+    if len(numbers) > 1:
+        raise ValueError(f"images and labels differ in number: {sorted(numbers)}")
     return data
 
 
-def _other_batches(steps, count):
-    """Return the error that tells of a wrong number of batches."""
-    return ValueError(
-        f"fit counts {steps} batches, and MeasureReasons {count}: give it the data and "
-        "the batch_size that fit gets, without what validation_split, steps_per_epoch or "
-        "validation_steps leaves out"
-    )
-
-
-def _length(data):
-    """Return the number of images in a batch, or in all of the data."""
-    return len(tf.nest.flatten(data)[0])
+def _number_of_batches(data, batch_size):
+    """Return how many batches data have; raise ValueError if that is not known."""
+    if isinstance(data, tuple):
+        return math.ceil(len(data[0]) / batch_size)
+    if isinstance(data, keras.utils.PyDataset):
+        number = -1 if data.num_batches is None else data.num_batches
+    else:
+        number = int(data.cardinality())
+    if number < 0:  # TensorFlow's ways to say infinite, and unknown
+        advice = "use its take, or tf.data.experimental.assert_cardinality"
+        raise ValueError(f"a data set never ends, or hides how long it is: {advice}")
+    return number

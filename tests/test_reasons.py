@@ -1,6 +1,5 @@
 """The measurement of the gap's terms, in cases whose answer is known before the run."""
 
-import itertools
 import math
 import pickle
 import random
@@ -110,36 +109,23 @@ def terms_of(logs):
 
 
 def test_each_loss_is_that_of_a_plain_loop_in_training_mode():
+    measured_on = {
+        "loss_at_end": TRAINING,
+        "held_out_loss_regularized": HELD_OUT,
+        "val_loss_regularized": VALIDATION,
+    }
+    training, held_out, validation = map(batches, measured_on.values())
     model = normalizing_network()
-    history = run(model, batches(TRAINING), VALIDATION, held_out=batches(HELD_OUT))
+    history = run(model, training, validation, held_out)
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-
-    def losses(data):
-        """By hand, batch by batch, of the weights after the last epoch."""
+    for name, data in measured_on.items():
+        losses = []
         for start in range(0, len(data[0]), 16):
             images, labels = (array[start : start + 16] for array in data)
             right = (copy(images, training=True).numpy() * labels).sum(axis=1)
-            yield -np.log(right).mean()
-
-    for name, data in (
-        ("loss_at_end", TRAINING),
-        ("held_out_loss_regularized", HELD_OUT),
-    ):
-        assert history[name][-1] == pytest.approx(np.mean([*losses(data)]), rel=1e-4)
-
-
-def test_one_batch_has_the_loss_that_train_on_batch_reports():
-    model = normalizing_network()
-    run(model)
-    model.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
-    logs = measured(model, size=64)
-    model.reset_metrics()
-    keras_says = model.train_on_batch(*VALIDATION, return_dict=True)["loss"]
-    assert logs["val_loss_regularized"] == pytest.approx(keras_says, **ROUNDING)
-    assert logs["val_loss"] != pytest.approx(keras_says, rel=0.01)
-    # One batch has no spread.
-    assert math.isnan(logs["data_error"])
+            losses.append(-np.log(right).mean())
+        assert history[name][-1] == pytest.approx(np.mean(losses), rel=1e-4)
 
 
 def test_dropout_makes_the_regularization_term_that_it_makes_by_hand():
@@ -153,6 +139,9 @@ def test_dropout_makes_the_regularization_term_that_it_makes_by_hand():
     assert logs["val_loss"] == 1
     assert logs["loss_at_end"] == pytest.approx(1.25, abs=0.05)
     assert logs["val_loss_regularized"] == pytest.approx(1.25, abs=0.05)
+    # One batch has no spread.
+    one_batch = measured(model, (ones, 0 * ones), (ones, 0 * ones), size=4000)
+    assert math.isnan(one_batch["data_error"])
 
 
 def test_without_learning_rate_the_next_epoch_finds_the_loss_that_was_measured():
@@ -400,90 +389,43 @@ class Endless(Sequence):
     num_batches = None
 
 
-def picture_folder(folder):
-    """Images of two classes in a folder, as `image_dataset_from_directory` wants them."""
-    for name, brightness in (("dark", 0.0), ("light", 1.0)):
-        (folder / name).mkdir()
-        for number in range(24):
-            picture = np.full((8, 8, 1), 0.1 + 0.8 * brightness + number / 1000)
-            keras.utils.save_img(folder / name / f"{number}.png", picture, scale=True)
-    return keras.utils.image_dataset_from_directory(
-        folder, label_mode="categorical", image_size=(8, 8), batch_size=16, seed=1
-    )
-
-
-def flipped():
-    tools = tf.keras.preprocessing.image
-    augmented = tools.ImageDataGenerator(horizontal_flip=True)
-    return augmented.flow(*TRAINING, batch_size=16)
-
-
-def of_unknown_length(data, endless=False):
-    """The batches of a generator, which does not say how many there are."""
-    whole = [array.astype("float32") for array in data]
-    rows = [slice(start, start + 16) for start in range(0, len(data[0]), 16)]
-    shapes = tf.TensorSpec((None, 8, 8, 1)), tf.TensorSpec((None, 3))
-    return tf.data.Dataset.from_generator(
-        lambda: (
-            tuple(array[row] for array in whole)
-            for row in (itertools.cycle(rows) if endless else rows)
-        ),
-        output_signature=shapes,
-    )
-
-
-@pytest.mark.parametrize(
-    "kind", ["shuffled", "folder", "sequence", "flipped", "unknown length"]
-)
-def test_data_that_fit_reads_as_well(kind, tmp_path):
-    if kind in ("sequence", "flipped") and not hasattr(Sequence, "num_batches"):
+@pytest.mark.parametrize("kind", ["shuffled", "sequence"])
+def test_data_that_fit_reads_as_well(kind):
+    if kind == "sequence" and not hasattr(Sequence, "num_batches"):
         pytest.skip("Keras 3.0 does not tell the number of batches of a PyDataset")
-    training = {
-        "shuffled": lambda: (
-            tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(192).batch(16)
-        ),
-        "folder": lambda: picture_folder(tmp_path),
-        "sequence": lambda: Sequence(*TRAINING),
-        "flipped": flipped,
-        "unknown length": lambda: of_unknown_length(TRAINING),
-    }[kind]()
-    shape, classes = ((8, 8, 3), 2) if kind == "folder" else ((8, 8, 1), 3)
-    network = [layers.Flatten(), layers.Dense(classes, activation="softmax")]
-    model = keras.Sequential([keras.Input(shape), layers.Rescaling(0.01), *network])
-    validation = training if kind in ("folder", "sequence") else VALIDATION
-    history = run(model, training, validation)
-    assert len({round(loss, 5) for loss in history["loss"]}) == 3
+    training = tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(192).batch(16)
+    if kind == "sequence":
+        training = Sequence(*TRAINING)
+    model = plain_network()
+    history = run(model, training, training if kind == "sequence" else VALIDATION)
     # Nothing in the network works otherwise in training.
     assert history["val_loss_regularized"] == pytest.approx(
         history["val_loss"], **ROUNDING
     )
-    if kind != "flipped":  # where half of the images are others at each reading
-        # Keras 3.0 miscounts where the length is unknown.
-        same = batches(TRAINING) if kind == "unknown length" else training
-        at_end = model.evaluate(same, verbose=0)[0]
-        assert history["loss_at_end"][-1] == pytest.approx(at_end, **ROUNDING)
+    at_end = model.evaluate(training, verbose=0)[0]
+    assert history["loss_at_end"][-1] == pytest.approx(at_end, **ROUNDING)
+
+
+UNKNOWN_LENGTH = batches(TRAINING).filter(lambda images, labels: True)
 
 
 @pytest.mark.parametrize(
     ("unfit", "reason"),
     [
         (TRAINING[0], r"give \(images, labels\)"),
-        ((TRAINING[0], VALIDATION[1]), r"differ in number: \[64, 192\]"),
-        (([[1.0], [2.0]], [0, 1]), "as arrays, not as lists"),
-        (tf.data.Dataset.from_tensors(TRAINING).repeat(), "never ends"),
+        ((TRAINING[0], VALIDATION[1]), "differ in number: .*64.*192"),
+        ((TRAINING[0], None), "differ in number"),
+        (batches(TRAINING).repeat(), "never ends"),
+        (UNKNOWN_LENGTH, "hides how long it is"),
         (Endless(*TRAINING), "never ends"),
     ],
 )
 def test_data_that_cannot_be_measured_on_are_refused(unfit, reason):
-    for arguments in (
-        (unfit, VALIDATION),
-        (TRAINING, unfit),
-        (TRAINING, VALIDATION, unfit),
-    ):
+    for position in range(3):
+        measure = [TRAINING, VALIDATION, HELD_OUT]
+        measure[position] = unfit
         with pytest.raises(ValueError, match=reason):
-            MeasureReasons(*arguments)
-    with pytest.raises(ValueError, match="never ends, or hides how long it is"):
-        MeasureReasons(TRAINING, VALIDATION, of_unknown_length(HELD_OUT))
+            MeasureReasons(*measure)
 
 
 def test_another_backend_is_refused(monkeypatch):
@@ -520,16 +462,13 @@ def test_other_batches_than_those_of_fit_are_refused_at_once(
     np.testing.assert_array_equal(model.get_weights()[0], weights[0])
 
 
-def test_other_batches_are_refused_after_the_first_epoch_where_they_are_not_known():
-    endless = of_unknown_length(TRAINING, endless=True)
-    with pytest.raises(ValueError, match="fit counts 5 .* MeasureReasons 6 or more"):
-        fit(compiled(), endless, (endless, VALIDATION), steps_per_epoch=5)
-    with pytest.raises(ValueError, match="fit counts 2 .* MeasureReasons 3 or more"):
-        validation = of_unknown_length(VALIDATION, endless=True)
-        arguments = {"validation_data": validation, "validation_steps": 2}
-        fit(compiled(), TRAINING, (TRAINING, validation), **arguments)
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_other_batches_are_refused_after_the_first_epoch_where_fit_cannot_count_them():
+    with pytest.raises(ValueError, match="fit counts 12 .* MeasureReasons 6"):
+        fit(compiled(), UNKNOWN_LENGTH, (batches(TRAINING).take(6), VALIDATION))
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_a_generator_that_runs_out_is_noticed():
     def some_batches():
         yield from (tuple(one) for one in batches(TRAINING).take(10))
@@ -582,6 +521,7 @@ def test_a_val_loss_that_the_given_data_do_not_have_is_refused():
         (TRAINING, (TRAINING, HELD_OUT), {}),
         (TRAINING, (TRAINING, (255 * images, labels)), {}),
         (TRAINING, (TRAINING, VALIDATION), {"validation_data": (*VALIDATION, weights)}),
+        (TRAINING, (TRAINING, VALIDATION), {"validation_steps": 1}),
         # Shuffled anew at each reading, and only then split.
         (parts[0], parts, {"validation_data": parts[1]}),
     ):
@@ -594,8 +534,9 @@ def test_a_val_loss_that_the_given_data_do_not_have_is_refused():
 def test_averaged_weights_in_the_validation_are_refused():
     if not hasattr(keras.callbacks, "SwapEMAWeights"):
         pytest.skip("Keras 3.0 does not swap averaged weights")
+    keras.utils.set_random_seed(1)
     model = plain_network()
-    optimizer = keras.optimizers.SGD(0.3, use_ema=True)
+    optimizer = keras.optimizers.SGD(1.0, use_ema=True)
     model.compile(optimizer, "categorical_crossentropy")
     callbacks = [MeasureReasons(TRAINING, VALIDATION), keras.callbacks.SwapEMAWeights()]
     with pytest.raises(ValueError, match="swap the weights"):
