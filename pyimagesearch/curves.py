@@ -1,4 +1,10 @@
-"""Find the curves in a history, and refuse what is none. Not needed for the story."""
+"""Find the curves in a history, and refuse what is none. Not needed for the story.
+
+A history is a dict by the names of metrics, from `load_history`. What is not drawn may
+be anything. `path` is its file, for messages. Curves are returned as lists of floats of
+equal length, one number per epoch. NaN stands for a number that is not finite, or above
+1e300; where there are some, a line on stderr says so.
+"""
 
 import math
 import re
@@ -25,29 +31,10 @@ MEASURED_LATER = ["held_out_loss_regularized", "data_error"]
 def choose_curves(history, metric, path):
     """Return the training curve of a metric, and the one on validation or test data.
 
-    Parameters
-    ----------
-    history : dict of str to object
-        From `load_history`. What is not drawn may be anything.
-    metric : str
-        METRIC, or else train_METRIC, is the training curve; val_METRIC, or else
-        test_METRIC, is the other.
-    path : str
-        The file, for messages.
-
-    Returns
-    -------
-    dict of str to list of float
-        The two curves by their labels: "training METRIC", then "validation METRIC" or
-        "test METRIC". They are of equal length, one number per epoch. NaN stands for a
-        number that is not finite, or above 1e300; where there are some, a line on
-        stderr says so.
-
-    Raises
-    ------
-    UserError
-        If one of the two is not there, not made of numbers, never finite, or shorter
-        than the other.
+    METRIC, or else train_METRIC, is the training curve; val_METRIC, or else test_METRIC,
+    is the other. They are in a dict by their labels: "training METRIC", then "validation
+    METRIC" or "test METRIC". UserError is raised if one of the two is not there, not made
+    of numbers, never finite, or shorter than the other.
     """
     pairs = {}
     for name in history:
@@ -72,38 +59,19 @@ def choose_curves(history, metric, path):
 def measured_losses(history, path):
     """Return the losses that the gap is split by, and the two whose gap it is.
 
-    Parameters
-    ----------
-    history : dict of str to object
-        From `load_history`.
-    path : str
-        The file, for messages.
-
-    Returns
-    -------
-    dict of str to list of float
-        `loss`, `val_loss`, `loss_at_end`, `val_loss_regularized` and, where they are
-        there, `held_out_loss_regularized` and `data_error`; each as `choose_curves`
-        returns it. Empty if one of the first four is not there.
-
-    Raises
-    ------
-    UserError
-        As `choose_curves`.
+    They are in a dict by their names, MEASURED_LATER where they are there. It is empty
+    if one of the others is not. UserError is raised as by `choose_curves`.
     """
-    there = [name for name in MEASURED + MEASURED_LATER if name in history]
-    if {"loss", "val_loss", *MEASURED} <= history.keys():
-        # The first two have been warned of, and a single batch has no error.
-        quiet = ["loss", "val_loss", "data_error"]
-        return _numbers(history, ["loss", "val_loss", *there], path, quiet)
-    if there:
-        missing = {"loss", "val_loss", *MEASURED} - history.keys()
-        warn(f"{there[0]} is not drawn without {', '.join(sorted(missing))}")
-    return {}
+    names = ["loss", "val_loss", *MEASURED]
+    if not set(names) <= history.keys():
+        return {}
+    names += [name for name in MEASURED_LATER if name in history]
+    # The first two have been warned of, and a single batch has no error.
+    return _numbers(history, names, path, quiet=["loss", "val_loss", "data_error"])
 
 
 def _numbers(history, names, path, quiet=()):
-    """Return curves as lists of floats, equally long; warn of gaps, except in some."""
+    """Return curves by their names; warn of missing numbers, except in some."""
     advice = "save a list of numbers, one per epoch"
     curves = {}
     for name in names:

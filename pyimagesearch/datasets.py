@@ -144,10 +144,7 @@ def hold_out(dataset, images, labels, number, seed):
 def count_leaks(training_images, validation_images):
     """Return how many validation images are also, pixel for pixel, training images.
 
-    Parameters
-    ----------
-    training_images, validation_images : numpy.ndarray
-        Images of one size and data type along the first axis.
+    Both are arrays of one data type, with images of one size along the first axis.
     """
     known = {image.tobytes() for image in training_images}
     return sum(image.tobytes() in known for image in validation_images)

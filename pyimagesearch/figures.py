@@ -29,17 +29,8 @@ OUTPUT = "where the figure goes: a window, or a file that ends in .png, .pdf or 
 def prepare_output(output, source):
     """Choose a window, or drawing without one. Call it before a figure is made.
 
-    Parameters
-    ----------
-    output : str
-        "window", or the file that the figure is to go to.
-    source : str
-        The file that the figure is drawn from.
-
-    Raises
-    ------
-    UserError
-        If the output cannot be written, has no suffix of a picture, or is the source.
+    `output` is "window" or the file that the figure is to go to; UserError is raised if
+    that cannot be written, has no suffix of a picture, or is the source, the history.
     """
     if output != "window":
         if os.path.splitext(output)[1].lower() not in (".png", ".pdf", ".svg"):
@@ -57,19 +48,8 @@ def prepare_output(output, source):
 def show_or_save(figure, output, source, metric):
     """Show a figure in a window, or save it and print where.
 
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    output : str
-        As for `prepare_output`. Where no window can open, the figure goes beside its
-        source, to a file whose name no other source has.
-    source, metric : str
-        The file that the figure was drawn from, and the metric.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be written.
+    Where no window can open, it goes beside its source, to a file whose name no other
+    source or metric has. UserError is raised if a file cannot be written.
     """
     why = ""
     if output == "window":
@@ -90,15 +70,9 @@ def show_or_save(figure, output, source, metric):
 def draw_terms(figure, terms):
     """Add a third panel below the two of a figure: the terms as bars, the gap as a line.
 
-    What pushes the validation loss below the training loss is stacked above 0, and what
-    pushes it above, below 0.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        It grows, and the two panels keep their height.
-    terms : dict of str to numpy.ndarray
-        What `split` returns.
+    The figure grows, and the two panels keep their height. The terms are those of
+    `gap.split`: what pushes the validation loss below the training loss is stacked above
+    0, and what pushes it above, below 0.
     """
     grid = figure.add_gridspec(3, 1)
     for panel, place in zip(figure.axes, grid):

@@ -59,9 +59,9 @@ def split(history):
         "gap" is the training loss minus the validation loss. "timing", "regularization",
         "overfitting" and "data" add up to it; without held-out images, the last two are
         one, "overfitting + data". What is positive pushes the validation loss below the
-        training loss. "error" is the standard error of data, or of overfitting + data. "by shift" is the
-        timing term as the half-epoch shift estimates it: half of what the training loss
-        falls to the next epoch. NaN stands for what is not known.
+        training loss. "error" is the standard error of the last of them. "by shift" is
+        timing as the half-epoch shift estimates it: half of what the training loss falls
+        to the next epoch. NaN stands for what is not known.
     """
     loss, val_loss = np.array(history["loss"]), np.array(history["val_loss"])
     at_end = np.array(history["loss_at_end"])
@@ -79,15 +79,10 @@ def split(history):
 
 
 def table(terms):
-    """Return the gap and its terms as text, a line an epoch.
+    """Return the gap and its terms, as from `split`, as text with a line an epoch.
 
     Epochs count from 0, as in the figure. Of more than 12, the first 6 and the last are
     shown. Unknown numbers are dashes. The error stands beside its term.
-
-    Parameters
-    ----------
-    terms : dict of str to numpy.ndarray
-        What `split` returns.
     """
     columns = {name: [_number(value) for value in terms[name]] for name in terms}
     errors = [error.lstrip("+") for error in columns.pop("error")]
@@ -115,12 +110,9 @@ def names_of(terms):
 
 
 def describe(terms):
-    """Return, in lines, what the first and the last epoch with all numbers show.
+    """Return, in lines, what terms as from `split` show of two epochs.
 
-    Parameters
-    ----------
-    terms : dict of str to numpy.ndarray
-        What `split` returns.
+    These are the first and the last epoch that have all numbers.
     """
     names = names_of(terms)
     known = np.flatnonzero(np.isfinite([terms[name] for name in names]).all(axis=0))

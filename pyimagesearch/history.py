@@ -23,18 +23,10 @@ class SaveHistory(keras.callbacks.History):
     earlier `PATH.part` is replaced after the first epoch. Where no terminal shows a
     progress bar, each epoch is printed in a line.
 
-    Parameters
-    ----------
-    path : str
-        PATH, where the complete history goes.
-
-    Raises
-    ------
-    UserError
-        At once, if nothing can be written there, or if a file is there that is no
-        history: better than after an hour of training. From `fit`, if an epoch cannot
-        be saved or has a loss that is not finite. All epochs before it are saved then,
-        and in the second case that epoch as well.
+    UserError is raised at once if nothing can be written there, or if a file is there
+    that is no history: better than after an hour of training. It is raised in `fit` if
+    an epoch cannot be saved, or has a loss that is not finite. All epochs before it are
+    saved then, and in the second case that epoch as well.
     """
 
     def __init__(self, path):
@@ -63,15 +55,7 @@ class SaveHistory(keras.callbacks.History):
     def complete(self, history):
         """Save the whole history in `PATH`, in place of `PATH.part`.
 
-        Parameters
-        ----------
-        history : dict of str to list of float
-            One number per epoch.
-
-        Raises
-        ------
-        UserError
-            If that cannot be done. `PATH.part` stays.
+        If that cannot be done, UserError is raised, and `PATH.part` stays.
         """
         self._write(self.path, history)
         self.saved = self.path

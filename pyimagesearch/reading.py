@@ -35,22 +35,10 @@ PICKLE = rb"\x93NUMPY|\x80|\([dl]|[]}]q|c[\w.]+\n"
 def load_history(path):
     """Read a training history, also from a file that is not to be trusted.
 
-    Parameters
-    ----------
-    path : str
-        A file with a dict: as a pickle, also by `np.save`; as JSON; or as a table with
-        a line an epoch, as of Keras's `CSVLogger`. Of several pickles in a row, the
-        first is read; a line on stderr tells of the others.
-
-    Returns
-    -------
-    dict of str to object
-        What the file holds by the names of metrics.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be read, or does not hold that.
+    The file holds a dict by the names of metrics: as a pickle, also by `np.save`; as
+    JSON; or as a table with a line an epoch, as of Keras's `CSVLogger`. Return the dict.
+    Of several pickles in a row, the first is read; a line on stderr tells of the others.
+    Raise UserError if the file cannot be read, or holds something else.
     """
     try:
         with open(path, "rb") as file:

@@ -40,7 +40,7 @@ def drawn(folder, monkeypatch, *arguments):
 
 
 @pytest.mark.parametrize("metric", ["loss", "accuracy"])
-def test_panels(folder, monkeypatch, metric):
+def test_panels(folder, monkeypatch, capsys, metric):
     top, bottom = drawn(folder, monkeypatch, "--metric", metric)
     name = metric.capitalize()
     for panel, title, left in ((top, "Unshifted", 0), (bottom, "Shifted", 0.5)):
@@ -56,14 +56,9 @@ def test_panels(folder, monkeypatch, metric):
     assert top.get_xlim() == bottom.get_xlim()
     assert top.get_ylim() == bottom.get_ylim()
     assert top.get_position().y0 > bottom.get_position().y1
-
-
-def test_curves_of_a_pytorch_loop_are_drawn_under_their_names(folder, monkeypatch):
-    history = {"train_loss": [1.0, 0.5, 0.4], "test_loss": [0.6, 0.5, 0.1]}
-    (folder / "training.pickle").write_bytes(pickle.dumps(history))
-    for panel in drawn(folder, monkeypatch):
-        labels = [text.get_text() for text in panel.get_legend().get_texts()]
-        assert labels == ["training loss", "test loss"]
+    if metric == "loss":  # by hand: (0.4 + 0) / 2 and (0.15 + 0.05) / 2
+        out = capsys.readouterr().out
+        assert "closer: mean distance 0.2 unshifted, 0.1 shifted" in out
 
 
 MEASURED = {
@@ -148,13 +143,6 @@ def test_one_epoch_is_a_visible_point(folder, monkeypatch, capsys):
     assert "to compare the curves takes two epochs" in capsys.readouterr().out
 
 
-def test_prints_the_distance_of_the_curves(folder):
-    process = run("plot_shift.py", cwd=folder)
-    # By hand: (0.4 + 0) / 2 and (0.15 + 0.05) / 2.
-    words = "closer: mean distance 0.2 unshifted, 0.1 shifted"
-    assert words in process.stdout
-
-
 @pytest.mark.parametrize(
     ("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
 )
@@ -184,12 +172,8 @@ def test_without_a_screen_it_saves_beside_the_history(folder, tmp_path, backend)
 
 def test_two_histories_never_share_a_figure(folder, monkeypatch):
     (folder / "mine").mkdir()
-    paths = [
-        "training.pickle",
-        "training.pickle.part",
-        "training",
-        "mine/training.pickle",
-    ]
+    paths = ["training", "training.pickle", "training.pickle.part"]
+    paths += ["mine/training.pickle"]
     names = ["a.b", "a", "top/1"]
     history = {name: [1.0, 0.5] for name in names}
     history |= {f"val_{name}": [1.0, 0.5] for name in names}
@@ -219,33 +203,20 @@ def test_many_epochs_are_no_band_of_markers(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (
-            ["-i", "missing.pickle"],
-            ["missing.pickle does not exist", "fashion_mnist.py"],
-        ),
-        (["-i", "."], ["cannot read .: Is a directory"]),
-        (
-            ["--metric", "recall"],
-            ["validation curve of recall: try --metric loss or accuracy"],
-        ),
-        (["--metric", "val_loss"], ["curve of val_loss: try --metric loss"]),
-        (["-o", "figure.jpeg"], ["figure.jpeg", ".png, .pdf, .svg"]),
-        (["-o", "missing/figure.png"], ["missing/figure.png", "No such file"]),
+        ("-i missing.pickle", ["missing.pickle does not exist", "fashion_mnist.py"]),
+        ("-i .", ["cannot read .: Is a directory"]),
+        ("--metric recall", ["curve of recall: try --metric loss or accuracy"]),
+        ("-o figure.jpeg", ["figure.jpeg", ".png, .pdf, .svg"]),
+        ("-o missing/figure.png", ["missing/figure.png", "No such file"]),
     ],
 )
 def test_a_mistake_is_told(folder, monkeypatch, capsys, arguments, words):
     with pytest.raises(UserError) as told:
-        drawn(folder, monkeypatch, *arguments)
+        drawn(folder, monkeypatch, *arguments.split())
     for word in words:
         assert word in str(told.value)
     assert capsys.readouterr().out == ""
     assert [file.name for file in folder.iterdir()] == ["training.pickle"]
-
-
-def test_points_at_what_an_unfinished_run_left(folder):
-    (folder / "training.pickle").rename(folder / "training.pickle.part")
-    process = run("plot_shift.py", cwd=folder)
-    assert_one_line_error(process, "does not exist", "--input training.pickle.part")
 
 
 def test_never_replaces_the_history_by_the_figure(folder):
@@ -291,45 +262,29 @@ README = (ROOT / "README.md").read_text()
 def test_the_readme_has_the_numbers_of_the_committed_run():
     path = ROOT / "tests" / "held_out_run.pickle"
     history = pickle.loads(path.read_bytes())
-    first, last = (
-        {name: values[epoch] for name, values in history.items()} for epoch in (0, 24)
-    )
     rows = re.findall(r"^\| (.*?) \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
     shown = {name.strip("*"): numbers for name, *numbers in rows}
-    for number, epoch in enumerate((first, last)):
+    for column, epoch in enumerate((0, 24)):
+        at = {name: values[epoch] for name, values in history.items()}
         by_hand = {
-            "timing": epoch["loss"] - epoch["loss_at_end"],
-            "regularization": epoch["val_loss_regularized"] - epoch["val_loss"],
-            "overfitting": epoch["loss_at_end"] - epoch["held_out_loss_regularized"],
-            "data": epoch["held_out_loss_regularized"] - epoch["val_loss_regularized"],
-            "the gap": epoch["loss"] - epoch["val_loss"],
+            "timing": at["loss"] - at["loss_at_end"],
+            "regularization": at["val_loss_regularized"] - at["val_loss"],
+            "overfitting": at["loss_at_end"] - at["held_out_loss_regularized"],
+            "data": at["held_out_loss_regularized"] - at["val_loss_regularized"],
+            "the gap": at["loss"] - at["val_loss"],
         }
+        error = {"data": f" \u00b1 {at['data_error']:.4f}"}
         for name, value in by_hand.items():
-            text = f"{value:+.4f}"
-            if name == "data":
-                text += f" \u00b1 {epoch['data_error']:.4f}"
-            assert shown[name][number].strip("*") == text
+            text = f"{value:+.4f}{error.get(name, '')}"
+            assert shown[name][column].strip("*") == text
 
 
-def test_the_block_of_the_readme_adds_up_and_says_what_its_table_says():
-    block = README.split("is unknown):\n")[1].split("```")[0]
-    titles, *lines = (line.split() for line in block.splitlines())
-    assert titles == ["epoch", "gap", *gap.TERMS[:4], "by", "shift"]
-    for row, (head, down, up) in zip(lines[:2], (lines[2:5], lines[5:8])):
-        difference, *terms = map(float, row[1:6])
-        assert difference == pytest.approx(sum(terms), abs=3e-4)
-        told = " ".join(head)
-        assert f"epoch {row[0]}: the validation loss is lower, by {row[1][1:]}." in told
-        for sentence, sign in ((down, "+"), (up, "-")):
-            pushing = {
-                name: cell[1:]
-                for name, cell in zip(titles[2:], row[2:6])
-                if cell[0] == sign and cell != "+0.0000"
-            }
-            sizes = [
-                word.strip(",") for word in sentence if word.strip(",")[0].isdigit()
-            ]
-            assert sorted(sizes, reverse=True) == sizes
-            assert sorted(sizes) == sorted(pushing.values())
-            for name, size in pushing.items():
-                assert f"{name} {size}" in " ".join(sentence)
+def test_the_block_of_the_readme_adds_up_and_is_what_is_said_of_its_numbers():
+    block = README.split("is unknown):\n")[1].split("\n```")[0]
+    rows = [line.replace(" +-", " ").split()[1:] for line in block.splitlines()[1:3]]
+    columns = np.array(
+        [["nan" if cell == "-" else cell for cell in row] for row in rows], float
+    ).T
+    terms = dict(zip(["gap", *gap.TERMS[:4], "error", "by shift"], columns))
+    np.testing.assert_allclose(columns[0], columns[1:5].sum(axis=0), atol=3e-4)
+    assert f"{gap.table(terms)}\n[INFO] {gap.describe(terms)}" == block
