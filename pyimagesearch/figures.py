@@ -20,7 +20,7 @@ except ValueError:  # MPLBACKEND names one that is not there, as in a notebook's
 
 import numpy as np
 
-from pyimagesearch.gap import names_of
+from pyimagesearch.gap import term_names
 
 # What `--help` says of the flag.
 OUTPUT = "where the figure goes: a window, or a file that ends in .png, .pdf or .svg"
@@ -79,7 +79,7 @@ def draw_terms(figure, terms):
         panel.set_subplotspec(place)
     figure.set_figheight(figure.get_figheight() * 1.55)
     panel = figure.add_subplot(grid[2], sharex=figure.axes[0])
-    names, epochs = names_of(terms), np.arange(len(terms["gap"]))
+    names, epochs = term_names(terms), np.arange(len(terms["gap"]))
     above, below = np.zeros(len(epochs)), np.zeros(len(epochs))
     # Other colours than those of the two losses, and hatches for who sees no colours.
     for name, color, hatch in zip(

@@ -1,8 +1,6 @@
-"""The gap between the two losses: its size, its terms, and what they say.
+"""The gap between the two losses: its size and its terms, for each epoch.
 
-`reasons.py` says what the terms are, and measures what they are made of. Here they are
-put in order, and not judged; epoch by epoch, since a mean over epochs would hide that a
-term changes its sign.
+`reasons.py` says what the terms are, and measures what they are made of.
 """
 
 import numpy as np
@@ -22,7 +20,7 @@ def describe_shift(training, validation):
         unshifted = mean of |t[e] - v[e]|
         shifted = mean of |(t[e] + t[e + 1]) / 2 - v[e]|
 
-    Both are means over the epochs that have a next one. One that lacks any of the three
+    Both are means over all epochs but the last. An epoch that lacks any of the three
     numbers is left out.
 
     Parameters
@@ -31,16 +29,16 @@ def describe_shift(training, validation):
         The two curves. NaN stands for a missing number.
     """
     t, v = np.asarray(training), np.asarray(validation)[:-1]
-    between = (t[:-1] + t[1:]) / 2
-    both = np.isfinite(between) & np.isfinite(v)
-    if not both.any():
-        return "to compare the curves takes two epochs in a row"
-    unshifted = np.abs(t[:-1] - v)[both].mean()
-    shifted = np.abs(between - v)[both].mean()
+    t, between = t[:-1], (t[:-1] + t[1:]) / 2
+    known = np.isfinite(between) & np.isfinite(v)
+    if not known.any():
+        return "comparing the curves takes two epochs in a row"
+    unshifted = np.abs(t - v)[known].mean()
+    shifted = np.abs(between - v)[known].mean()
     nearer = "closer" if shifted < unshifted else "no closer"
     return (
         f"the shift brings the curves {nearer}: mean distance {unshifted:.4g} unshifted, "
-        f"{shifted:.4g} shifted (epochs: {both.sum()})"
+        f"{shifted:.4g} shifted (epochs: {known.sum()})"
     )
 
 
@@ -73,40 +71,35 @@ def split(history):
         terms |= {"overfitting": at_end - held_out, "data": held_out - regularized}
     else:
         terms["overfitting + data"] = at_end - regularized
-    terms["error"] = np.abs(history.get("data_error", np.full(len(loss), np.nan)))
+    unknown = np.full(len(loss), np.nan)
+    terms["error"] = np.abs(history.get("data_error", unknown))  # abs: from any file
     terms["by shift"] = np.append((loss[:-1] - loss[1:]) / 2, np.nan)
     return terms
+
+
+def term_names(terms):
+    """Return the names of the terms that add up to the gap, the one with an error last."""
+    return [name for name in TERMS if name in terms]
 
 
 def table(terms):
     """Return the gap and its terms, as from `split`, as text with a line an epoch.
 
-    Epochs count from 0, as in the figure. Of more than 12, the first 6 and the last are
-    shown. Unknown numbers are dashes. The error stands beside its term.
+    Epochs count from 0, as in the figure. Of more than 12 epochs, the first 6 and the
+    last are shown. Unknown numbers are dashes. The error stands beside its term.
     """
-    columns = {name: [_number(value) for value in terms[name]] for name in terms}
-    errors = [error.lstrip("+") for error in columns.pop("error")]
-    last = names_of(terms)[-1]
-    columns[last] = [f"{a} +-{b:>6}" for a, b in zip(columns[last], errors)]
-    widths = [max(map(len, [name, *cells])) + 2 for name, cells in columns.items()]
-    rows = [("epoch", *columns), *zip(range(len(errors)), *columns.values())]
-    widths = [5, *widths]
-    lines = [
-        "".join(f"{cell:>{width}}" for cell, width in zip(row, widths)) for row in rows
-    ]
+    names = ["gap", *term_names(terms), "by shift"]
+    rows = [["epoch", *names]]
+    for epoch, error in enumerate(terms["error"]):
+        numbers = [terms[name][epoch] for name in names]
+        cells = ["-" if np.isnan(number) else f"{number:+.4f}" for number in numbers]
+        cells[-2] += "" if np.isnan(error) else f" +-{error:6.4f}"
+        rows.append([str(epoch), *cells])
+    widths = [5, *(max(map(len, column)) + 2 for column in list(zip(*rows))[1:])]
+    lines = ["".join(map(str.rjust, row, widths)) for row in rows]
     if len(lines) > 13:
         lines[7:-1] = ["  ..."]
     return "\n".join(lines)
-
-
-def _number(value):
-    """Return a number as text with its sign, or a dash if it is not known."""
-    return "-" if np.isnan(value) else f"{value:+.4f}"
-
-
-def names_of(terms):
-    """Return the names of the terms that add up to the gap, the one with an error last."""
-    return [name for name in TERMS if name in terms]
 
 
 def describe(terms):
@@ -114,18 +107,17 @@ def describe(terms):
 
     These are the first and the last epoch that have all numbers.
     """
-    names = names_of(terms)
+    names = term_names(terms)
     known = np.flatnonzero(np.isfinite([terms[name] for name in names]).all(axis=0))
     if not len(known):
         return "no epoch has all the numbers that the terms are made of"
     lines = []
     for epoch in sorted({known[0], known[-1]}):
         gap, error = terms["gap"][epoch], terms["error"][epoch]
-        lower = f"{'validation' if gap > 0 else 'training'} loss is lower"
-        result = f"the {lower}, by {abs(gap):.4f}" if gap else "the losses are equal"
-        lines.append(f"epoch {epoch}: {result}. The validation loss is pushed")
-        errors = {names[-1]: f" +-{error:.4f}"} if error >= 0 else {}
-        for direction, sign in (("below the training loss", 1), ("above it", -1)):
+        lower = "the validation" if gap > 0 else "the training" if gap else "neither"
+        lines.append(f"epoch {epoch}: the gap is {gap:+.4f}, {lower} loss is lower")
+        errors = {} if np.isnan(error) else {names[-1]: f" +-{error:.4f}"}
+        for direction, sign in (("raised", 1), ("lowered", -1)):
             sizes = {name: sign * terms[name][epoch] for name in names}
             by = [
                 f"{name} {sizes[name]:.4f}{errors.get(name, '')}"

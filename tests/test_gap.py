@@ -64,7 +64,7 @@ def test_table_by_hand():
     assert [" ".join(line.split()) for line in table(split(HELD_OUT)).splitlines()] == [
         "epoch gap timing regularization overfitting data by shift",
         "0 +0.4000 +0.3000 +0.2000 -0.0600 -0.0400 +-0.0300 +0.2500",
-        "1 -0.0500 +0.0500 +0.0500 -0.1600 +0.0100 +- - -",
+        "1 -0.0500 +0.0500 +0.0500 -0.1600 +0.0100 -",
     ]
 
 
@@ -89,36 +89,30 @@ def test_long_runs_have_a_short_table_of_straight_columns(epochs, shown):
     [
         (
             one_epoch(0.3, 0.1, -0.02, -0.05, error=0.012),
-            """epoch 0: the validation loss is lower, by 0.3300. The validation loss is pushed
-  below the training loss by timing 0.3000, regularization 0.1000
-  above it by data 0.0500 +-0.0120, overfitting 0.0200""",
+            """epoch 0: the gap is +0.3300, the validation loss is lower
+  raised by timing 0.3000, regularization 0.1000
+  lowered by data 0.0500 +-0.0120, overfitting 0.0200""",
         ),
         (
             one_epoch(0, -1.5, 0, 0.001),
-            """epoch 0: the training loss is lower, by 1.4990. The validation loss is pushed
-  below the training loss by data 0.0010
-  above it by regularization 1.5000""",
-        ),
-        (
-            one_epoch(0.25, 0, -0.25, 0),
-            """epoch 0: the losses are equal. The validation loss is pushed
-  below the training loss by timing 0.2500
-  above it by overfitting 0.2500""",
+            """epoch 0: the gap is -1.4990, the training loss is lower
+  raised by data 0.0010
+  lowered by regularization 1.5000""",
         ),
         (
             one_epoch(0, 0, 0, 0),
-            """epoch 0: the losses are equal. The validation loss is pushed
-  below the training loss by nothing
-  above it by nothing""",
+            """epoch 0: the gap is +0.0000, neither loss is lower
+  raised by nothing
+  lowered by nothing""",
         ),
         (
             split(WITHOUT),
-            """epoch 0: the validation loss is lower, by 0.4000. The validation loss is pushed
-  below the training loss by timing 0.3000, regularization 0.2000
-  above it by overfitting + data 0.1000
-epoch 1: the training loss is lower, by 0.0500. The validation loss is pushed
-  below the training loss by timing 0.0500, regularization 0.0500
-  above it by overfitting + data 0.1500""",
+            """epoch 0: the gap is +0.4000, the validation loss is lower
+  raised by timing 0.3000, regularization 0.2000
+  lowered by overfitting + data 0.1000
+epoch 1: the gap is -0.0500, the training loss is lower
+  raised by timing 0.0500, regularization 0.0500
+  lowered by overfitting + data 0.1500""",
         ),
     ],
 )
@@ -133,8 +127,8 @@ def test_only_epochs_that_have_all_numbers_are_spoken_of():
     history["loss_at_end"][3] = nan
     says = describe(split(history))
     assert [line for line in says.splitlines() if "epoch" in line] == [
-        "epoch 1: the validation loss is lower, by 0.4000. The validation loss is pushed",
-        "epoch 2: the training loss is lower, by 0.0500. The validation loss is pushed",
+        "epoch 1: the gap is +0.4000, the validation loss is lower",
+        "epoch 2: the gap is -0.0500, the training loss is lower",
     ]
     nothing = split({name: [nan] for name in WITHOUT})
     assert describe(nothing).startswith("no epoch has all")
@@ -158,7 +152,7 @@ def test_only_epochs_that_have_all_numbers_are_spoken_of():
         ),
         # Epoch 1 lacks its training loss, which epoch 0 needs as well.
         ([1, math.nan, 4, 2], [9, 9, 2, 9], "2 unshifted, 1 shifted (epochs: 1)"),
-        ([1.0], [0.5], "to compare the curves takes two epochs"),
+        ([1.0], [0.5], "comparing the curves takes two epochs"),
         ([0.4] * 3, [0.4] * 3, "no closer"),
         ([1.0, 0.6, 0.4], [2.0, 2.0, 2.0], "no closer"),
     ],
