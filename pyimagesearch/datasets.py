@@ -1,7 +1,7 @@
 """The images to train on: Fashion MNIST or, where it cannot be had, handwritten digits.
 
-`load` returns them as arrays, `hold_out` leaves some out of training, and `batches`
-deals arrays into batches.
+`load` returns them as arrays, `hold_out` takes some out of training, and `batches`
+makes data sets of them.
 """
 
 import math
@@ -16,10 +16,9 @@ from sklearn.model_selection import train_test_split
 from pyimagesearch.backend import keras, tf
 from pyimagesearch.cli import UserError
 
-# Seconds without a byte after which a download has failed.
-PATIENCE = 20
-# Places at which each of the digits is shown: so many images in a row are of one digit.
-PLACES = 5
+DOWNLOAD_TIMEOUT = 20  # seconds without a byte
+# Each of the digits is shown at so many places, in as many images in a row.
+COPIES = 5
 
 
 def load(dataset="any"):
@@ -46,7 +45,7 @@ def load(dataset="any"):
     """
     if dataset == "digits":
         return "digits", *load_digits()
-    socket.setdefaulttimeout(PATIENCE)
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
         return "fashion-mnist", *keras.datasets.fashion_mnist.load_data()
     except Exception as error:  # Keras raises no narrower one for a failed download
@@ -90,25 +89,27 @@ def load_digits():
 
 
 def _at_places(images, labels, random):
-    """Enlarge 8x8 images, and show each at some of the 25 places in a 28x28 frame."""
-    large = images.repeat(3, axis=1).repeat(3, axis=2)
-    framed = np.pad(large, ((0, 0), (0, 4), (0, 4)))
-    moved = [
-        np.roll(frame, divmod(place, 5), axis=(0, 1))
-        for frame in framed
-        for place in random.choice(25, size=PLACES, replace=False)
-    ]
-    return np.array(moved), labels.repeat(PLACES).astype("uint8")
+    """Enlarge 8x8 images to 24x24, and place copies of each in frames of 28x28."""
+    frames = []
+    for image in images.repeat(3, axis=1).repeat(3, axis=2):
+        for place in random.choice(25, size=COPIES, replace=False):
+            down, right = divmod(place, 5)  # 0 to 4 each
+            frame = np.zeros((28, 28), "uint8")
+            frame[down : down + 24, right : right + 24] = image
+            frames.append(frame)
+    return np.array(frames), labels.repeat(COPIES).astype("uint8")
 
 
 def hold_out(dataset, images, labels, number, seed):
     """Draw training images at random that are not to be trained on.
 
+    The images of one of the 1,797 digits stay together: of the last one that is drawn,
+    up to 4 images are in neither part.
+
     Parameters
     ----------
     dataset : {"fashion-mnist", "digits"}
-        No digit of the 1,797 gets into both parts: of the last one that is drawn, up to
-        4 images may get into neither.
+        Which of the two the images are.
     images, labels : numpy.ndarray
         The training data, of equal length.
     number : int
@@ -130,11 +131,11 @@ def hold_out(dataset, images, labels, number, seed):
     """
     if not number:
         return (images, labels), None
-    in_a_row = PLACES if dataset == "digits" else 1
-    groups = np.arange(len(images)).reshape(-1, in_a_row)
+    size = COPIES if dataset == "digits" else 1
+    groups = np.arange(len(images)).reshape(-1, size)
     groups = np.random.default_rng(seed).permutation(groups)
     drawn = groups.ravel()[:number]
-    others = np.sort(groups[math.ceil(number / in_a_row) :].ravel())
+    others = np.sort(groups[math.ceil(number / size) :].ravel())
     if not len(others):
         problem = f"--hold-out {number} leaves none of the {len(images)} images"
         raise UserError(f"{problem} to train on: hold out fewer, 1000 say")
@@ -160,23 +161,22 @@ def batches(images, labels, batch_size, seed=None):
     batch_size : int
         The last batch may be smaller.
     seed : int, optional
-        With a seed, each reading, that is each epoch, deals the images into new
-        batches: in every run the same ones, for one seed here and in `set_random_seed`.
-        Without, their order stays.
+        With a seed, images are shuffled anew in each epoch: in every run the same way,
+        if the seed here and that of `set_random_seed` are. Without, their order stays.
 
     Returns
     -------
     tf.data.Dataset
-        Of (images, labels). TensorFlow does not tune it while it is read ("autotune"):
-        the thread that does can miss the word to stop, and reading then waits up to a
-        minute, with idle cores, at the end of an epoch.
+        Of (images, labels).
     """
-    dealt = tf.data.Dataset.from_tensor_slices((images, labels))
+    data_set = tf.data.Dataset.from_tensor_slices((images, labels))
     if seed is not None:
-        dealt = dealt.shuffle(len(images), seed=seed)
+        data_set = data_set.shuffle(len(images), seed=seed)
     options = tf.data.Options()
+    # The thread that tunes can miss the word to stop, and an epoch then ends a minute
+    # late, with idle cores.
     options.autotune.enabled = False
     # As Keras does: optimizing would copy the arrays once more.
     options.experimental_optimization.apply_default_optimizations = False
     # The next batch is made while the network learns from this one.
-    return dealt.batch(batch_size).prefetch(1).with_options(options)
+    return data_set.batch(batch_size).prefetch(1).with_options(options)

@@ -6,12 +6,12 @@ import sys
 
 from pyimagesearch.cli import ENVIRONMENT, UserError, check_writable
 
-# Before all other packages: who has none of them is told so in one line.
+# Before all other packages, so that a missing one is reported in one line.
 try:
     import matplotlib.pyplot as plt
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error}: {ENVIRONMENT}")
-except ValueError:  # MPLBACKEND names one that is not there, as in a notebook's shell
+except ValueError:  # MPLBACKEND names a missing backend, as in a notebook's shell
     os.environ["MPLBACKEND"] = "agg"
     # The import broke off in the middle: once more from the start.
     for half_imported in [name for name in sys.modules if "matplotlib" in name]:
@@ -48,15 +48,15 @@ def prepare_output(output, source):
 def show_or_save(figure, output, source, metric):
     """Show a figure in a window, or save it and print where.
 
-    Where no window can open, it goes beside its source, to a file whose name no other
-    source or metric has. UserError is raised if a file cannot be written.
+    Where no window can open, it goes beside its source, to a file that is named after
+    the source and the metric. UserError is raised if a file cannot be written.
     """
+    # The name of the window system that the backend draws on, None for files only.
+    if output == "window" and figure.canvas.required_interactive_framework:
+        plt.show()
+        return
     why = ""
     if output == "window":
-        # The name of the window system that the backend draws on, None for files only.
-        if figure.canvas.required_interactive_framework:
-            return plt.show()
-        # No dot in the metric: what stands before the last two dots is the source.
         output = f"{source}.{re.sub('[^A-Za-z0-9_]', '-', metric)}.png"
         why = "no window can open here; "
     try:
@@ -75,22 +75,27 @@ def draw_terms(figure, terms):
     0, and what pushes it above, below 0.
     """
     grid = figure.add_gridspec(3, 1)
-    for panel, place in zip(figure.axes, grid):
-        panel.set_subplotspec(place)
+    for panel, cell in zip(figure.axes, grid):
+        panel.set_subplotspec(cell)
     figure.set_figheight(figure.get_figheight() * 1.55)
     panel = figure.add_subplot(grid[2], sharex=figure.axes[0])
     names, epochs = term_names(terms), np.arange(len(terms["gap"]))
     above, below = np.zeros(len(epochs)), np.zeros(len(epochs))
-    # Other colours than those of the two losses, and hatches for who sees no colours.
-    for name, color, hatch in zip(
-        names, ("C5", "C2", "C3", "C4"), ("", "//", "...", "")
-    ):
+    # Other colours than those of the two losses, and hatches beside them.
+    styles = (("C5", ""), ("C2", "//"), ("C3", "..."), ("C4", ""))
+    for name, (color, hatch) in zip(names, styles):
         sizes = np.nan_to_num(terms[name])
-        start = np.where(sizes > 0, above, below)
-        style = {"width": 0.7, "color": color, "hatch": hatch, "edgecolor": "white"}
-        error = terms["error"] if name == names[-1] else None
         panel.bar(
-            epochs, sizes, bottom=start, label=name, yerr=error, capsize=2, **style
+            epochs,
+            sizes,
+            width=0.7,
+            bottom=np.where(sizes > 0, above, below),
+            yerr=terms["error"] if name == names[-1] else None,
+            label=name,
+            color=color,
+            hatch=hatch,
+            edgecolor="white",
+            capsize=2,
         )
         above += np.maximum(sizes, 0)
         below += np.minimum(sizes, 0)
@@ -100,5 +105,5 @@ def draw_terms(figure, terms):
     panel.set_title("What Makes the Gap")
     # Below the panel, where it hides nothing.
     panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=5, fontsize=8.5)
-    # For three panels; for two it would cost a tenth of the time of the script.
+    # Only here: for two panels it would take a tenth of the script's time.
     figure.tight_layout()

@@ -7,7 +7,7 @@ from pyimagesearch.backend import keras
 
 
 class MiniVGGNet:
-    """The network of the tutorial; `build` is all there is to it."""
+    """The network of the tutorial."""
 
     @staticmethod
     def build(width, height, depth, classes, dropout=True):
@@ -34,11 +34,10 @@ class MiniVGGNet:
         Raises
         ------
         ValueError
-            If an image is too small to be pooled twice, or has no channel, or if there
-            are too few classes.
+            If one of the sizes is too small.
         """
         if min(width, height) < 4 or depth < 1 or classes < 2:
-            raise ValueError("give 4x4x1 pixels or more, and 2 classes or more")
+            raise ValueError("give 4x4 pixels, 1 channel and 2 classes, or more")
 
         layers = keras.layers
         network = [
@@ -57,7 +56,7 @@ class MiniVGGNet:
             layers.BatchNormalization(),
             layers.MaxPooling2D((2, 2)),
             layers.Dropout(0.25),
-            # All that was found, anywhere in the image, in one dense layer.
+            # What was found anywhere in the image, put together.
             layers.Flatten(),
             layers.Dense(512, activation="relu"),
             layers.BatchNormalization(),
@@ -65,7 +64,7 @@ class MiniVGGNet:
             # One probability per class.
             layers.Dense(classes, activation="softmax"),
         ]
-        # Only now: each layer drew a seed, so the weights of the others are the same.
+        # Only now, since each layer has drawn a seed: the others keep their weights.
         if not dropout:
             network = [
                 layer for layer in network if not isinstance(layer, layers.Dropout)

@@ -66,7 +66,7 @@ def test_a_download_that_stalls_is_given_up(cache, capsys, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("https_proxy", address)
-        monkeypatch.setattr(datasets, "PATIENCE", 0.2)
+        monkeypatch.setattr(datasets, "DOWNLOAD_TIMEOUT", 0.2)
         assert datasets.load()[0] == "digits"
     assert "timed out" in capsys.readouterr().out
 

@@ -26,5 +26,7 @@ def test_normalizes_every_channel():
 
 @pytest.mark.parametrize("sizes", [(3, 28, 1, 10), (28, 28, 0, 10), (28, 28, 1, 1)])
 def test_impossible_sizes(sizes):
-    with pytest.raises(ValueError, match="4x4x1 pixels or more, and 2 classes or more"):
+    with pytest.raises(
+        ValueError, match="give 4x4 pixels, 1 channel and 2 classes, or more"
+    ):
         MiniVGGNet.build(*sizes)
