@@ -1,27 +1,21 @@
-"""Find the curves in a history, and refuse what is none. Not needed for the story.
+"""Find the curves in a history, and refuse all else. Not needed for the story.
 
-A history is a dict by the names of metrics, from `load_history`. What is not drawn may
-be anything. `path` is its file, for messages. Curves are returned as lists of floats of
-equal length, one number per epoch. NaN stands for a number that is not finite, or above
-1e300; where there are some, a line on stderr says so.
+A history is a dict by the names of metrics, from `load_history`; `path` is its file, for
+messages. Curves are returned as lists of floats of equal length, one number per epoch.
+NaN stands for a number that is not finite, or above 1e300; where there are some, a line
+on stderr says so.
 """
 
 import math
 import re
 
 from pyimagesearch.cli import UserError, warn
-from pyimagesearch.safe_pickle import Foreign, Texts, unpacked
+from pyimagesearch.safe_pickle import Foreign, TextKeys, from_numpy
 
 # What stands where numbers should, in plain words.
-KINDS = {
-    str: "a text",
-    list: "a list",
-    tuple: "a list",
-    dict: "a dict",
-    Texts: "a dict",
-}
+KINDS = {str: "a text", list: "a list", tuple: "a list", type(None): "None"}
 KINDS |= {int: "a single number", float: "a single number", bool: "True or False"}
-KINDS |= {type(None): "None"}
+KINDS |= {dict: "a dict", TextKeys: "a dict"}
 
 # What `--reasons` adds to a history. Old ones have the first two only.
 MEASURED = ["loss_at_end", "val_loss_regularized"]
@@ -38,7 +32,7 @@ def choose_curves(history, metric, path):
     """
     pairs = {}
     for name in history:
-        bare = re.sub("^(train|val|test)_", "", name)
+        bare = re.sub("^(train|val|test)_", "", name)  # the metric
         training = bare if bare in history else f"train_{bare}"
         other = f"val_{bare}" if f"val_{bare}" in history else f"test_{bare}"
         if {training, other} <= history.keys():
@@ -59,14 +53,14 @@ def choose_curves(history, metric, path):
 def measured_losses(history, path):
     """Return the losses that the gap is split by, and the two whose gap it is.
 
-    They are in a dict by their names, MEASURED_LATER where they are there. It is empty
-    if one of the others is not. UserError is raised as by `choose_curves`.
+    They are in a dict by their names, which is empty if one is missing. Only those of
+    MEASURED_LATER may be. UserError is raised as by `choose_curves`.
     """
     names = ["loss", "val_loss", *MEASURED]
     if not set(names) <= history.keys():
         return {}
     names += [name for name in MEASURED_LATER if name in history]
-    # The first two have been warned of, and a single batch has no error.
+    # `choose_curves` has warned of the first two, and a single batch has no error.
     return _numbers(history, names, path, quiet=["loss", "val_loss", "data_error"])
 
 
@@ -75,13 +69,14 @@ def _numbers(history, names, path, quiet=()):
     advice = "save a list of numbers, one per epoch"
     curves = {}
     for name in names:
-        values = unpacked(history[name])
-        if isinstance(values, dict) and "".join(values).isdigit():  # pandas
+        values = from_numpy(history[name])
+        # pandas' to_json and to_dict number the epochs.
+        if isinstance(values, dict) and "".join(values).isdigit():
             values = [*values.values()]
         if not isinstance(values, list | tuple) or not values:
             raise UserError(f"{path} has {_kind(values)} as {name}: {advice}")
         curve = curves[name] = []
-        for number in map(unpacked, values):
+        for number in map(from_numpy, values):
             if type(number) not in (int, float):
                 raise UserError(f"{path} has {_kind(number)} in {name}: {advice}")
             # Infinity is drawn like NaN, as a gap. So is what is almost as large, since

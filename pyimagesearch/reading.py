@@ -11,24 +11,23 @@ import os
 import re
 
 from pyimagesearch.cli import UserError, command, warn
-from pyimagesearch.safe_pickle import Foreign, loads, unpacked
+from pyimagesearch.safe_pickle import Foreign, from_numpy, loads
 
 # What `--help` says of the flag.
 INPUT = "history to draw: a pickle, .npy, JSON or CSV file"
 
+LARGEST = 1_000_000  # bytes: room for 25,000 epochs of four metrics
 # How files begin that are no history, or not yet.
 REFUSED = {
     rb"\s*$": "is empty: save the history again",
     rb"\x1f\x8b|PK\x03\x04|BZh|\xfd7zXZ": "is compressed: unpack it first",
     rb"(?i)\s*<(!doctype|html)": "is a web page: download the file itself",
     rb"version https://git-lfs": "is a Git LFS pointer: download the file itself",
-    # Room for 25,000 epochs of four metrics.
-    rb"(?s).{1000001}": "is larger than a megabyte: save H.history alone",
     rb"\x93NUMPY[^\n]*'descr': (?!'\|O')": "is an array of numbers: save H.history",
 }
-# How the others begin. A table has names in its first line, and numbers in the next.
+# How the formats begin. A table has names in its first line, and in the next a number.
 JSON = rb"\s*[{[]\s*[]}[{\"\d-]"
-TABLE = rb"[^\0\n,;\t]*[,;\t][^\0\n]*\n[\s\"]*([-+.]?\d|[,;])"
+TABLE = rb"[^\0\n,;\t]*[,;\t][^\0\n]*\n[\s\"]*([-+.]?\d|[,;]|-?(?i:nan?|inf)\b)"
 PICKLE = rb"\x93NUMPY|\x80|\([dl]|[]}]q|c[\w.]+\n"
 
 
@@ -42,8 +41,8 @@ def load_history(path):
     """
     try:
         with open(path, "rb") as file:
-            # A byte-order mark may come first.
-            content = file.read(1_000_004).removeprefix(b"\xef\xbb\xbf")
+            # UTF-8's byte-order mark may come first.
+            content = file.read(LARGEST + 4).removeprefix(b"\xef\xbb\xbf")
     except FileNotFoundError as error:
         advice = f"train, with {command('fashion_mnist.py', '--history', path)}"
         if os.path.exists(f"{path}.part"):  # what an unfinished run has left
@@ -52,11 +51,13 @@ def load_history(path):
         raise UserError(reason) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+    if len(content) > LARGEST:
+        raise UserError(f"{path} is larger than a megabyte: save H.history alone")
     for beginning, reason in REFUSED.items():
         if re.match(beginning, content):
             raise UserError(f"{path} {reason}")
     try:
-        found, end = _parsed(content)
+        found, end = _parse(content)
     except (ValueError, RecursionError, csv.Error) as error:
         reason = "no pickle, .npy, JSON or CSV of a history"
         if re.match(b"|".join((JSON, TABLE, PICKLE)), content):
@@ -79,19 +80,20 @@ def load_history(path):
     raise UserError(f"{path} is {reason}")
 
 
-def _parsed(content):
+def _parse(content):
     """Return what a file holds, and where that ends."""
     if re.match(JSON, content):
         return json.loads(content), len(content)
     if re.match(TABLE, content):
-        return _columns(content.decode("utf-8", "replace")), len(content)
-    numpy_header = re.match(rb"\x93NUMPY[^\n]*\n|", content)
-    found, end = loads(content, numpy_header.end())
-    return unpacked(found), end
+        return _read_table(content.decode("utf-8", "replace")), len(content)
+    # NumPy's header is a line.
+    start = content.find(b"\n") + 1 if content.startswith(b"\x93NUMPY") else 0
+    found, end = loads(content, start)
+    return from_numpy(found), end
 
 
 def _count_pickles(content, end):
-    """Count the pickles that follow each other from there on."""
+    """Return how many pickles follow each other from there on."""
     count = 0
     with contextlib.suppress(ValueError):
         while end < len(content):
@@ -100,18 +102,18 @@ def _count_pickles(content, end):
     return count
 
 
-def _columns(text):
-    """Return the columns of a table by their names, numbers where they are some."""
+def _read_table(text):
+    """Return the columns of a table by their names, as numbers where they are."""
     separator = max(",;\t", key=text.partition("\n")[0].count)
     rows = csv.reader(text.splitlines(), delimiter=separator, skipinitialspace=True)
     names, *rows = filter(None, rows)
     columns = zip(names, zip(*rows, strict=True), strict=True)
     # pandas leaves the column of row numbers without a name.
-    return {name: [*map(_number, cells)] for name, cells in columns if name}
+    return {name: [*map(_read_cell, cells)] for name, cells in columns if name}
 
 
-def _number(cell):
-    """Return the number in a cell, NaN for an empty one, or the text that it is."""
+def _read_cell(cell):
+    """Return the number in a cell, NaN for an empty one, or else its text."""
     try:
         return float("nan" if cell in ("", "NA") else cell)
     except ValueError:

@@ -5,10 +5,10 @@ function of any module. The standard library's recipe against that is an Unpickl
 a `find_class` of one's own. Here it finds nothing, but hands out stand-ins that note
 down what would have been called.
 
-The recipe leaves two doors open. A number in the memo, where a pickle keeps what it
-needs again, can fill the memory: two billion takes gigabytes. And what is put into a
-dict or a set is hashed, which takes years for tuples in tuples. So `loads` looks through
-the program first, and has it make dicts that hash nothing but texts, and no sets.
+The recipe leaves two doors open. A pickle numbers what it needs again, and for a number
+of two billion the Unpickler makes a table of gigabytes. And what is put into a dict or a
+set is hashed, which takes years for tuples in tuples. So `loads` goes through the program
+first: it refuses such numbers, and replaces the instructions that make dicts and sets.
 """
 
 import functools
@@ -19,22 +19,29 @@ import re
 
 import numpy as np
 
-# What stands in the program instead of some instructions. `find_class` knows "Texts".
-CALL_TEXTS = b"i.\nTexts\n"
-INSTEAD = {"DICT": CALL_TEXTS, "EMPTY_DICT": b"(" + CALL_TEXTS}
-# A set is a list; and a length that no longer fits is not needed.
-INSTEAD |= {"EMPTY_SET": b"]", "ADDITEMS": b"e", "FROZENSET": b"l", "FRAME": b""}
+# By the names of instructions, what the program has instead.
+INSTEAD = {
+    "EMPTY_DICT": b"(i.\nTextKeys\n",  # call the class that `find_class` has for this
+    "DICT": b"i.\nTextKeys\n",
+    "EMPTY_SET": b"]",  # make an empty list
+    "ADDITEMS": b"e",  # append to it
+    "FROZENSET": b"l",  # make a list
+    "FRAME": b"",  # how many bytes follow: they are others now
+}
 
 
-class Texts(dict):
-    """A dict that drops keys other than texts, and whole numbers below 2**63 as texts."""
+class TextKeys(dict):
+    """A dict with texts as keys. Whole numbers become texts; other keys are dropped."""
 
     def __setitem__(self, key, value):
         if type(key) is str or (type(key) is int and abs(key) < 2**63):
             super().__setitem__(str(key), value)
 
+    def __setstate__(self, state):
+        """Take no attributes."""
 
-class Foreign(Texts):
+
+class Foreign(TextKeys):
     """What a pickle would make by a call: noted down, not made.
 
     As a dict it holds what the pickle puts into it by key. Other items are dropped.
@@ -53,22 +60,22 @@ class Foreign(Texts):
 
     def __init__(self, *arguments):
         self.arguments = arguments
-        # Two functions make an empty object of the class that is their first argument.
+        # copyreg's and NumPy's functions that make an empty object of a class.
         if arguments and self.name.endswith(("._reconstructor", "._reconstruct")):
             self.name = arguments[0].name
 
     def __setstate__(self, state):
         self.state = state
 
-    def append(self, item):
-        """Do nothing; and nothing with several items, and if called."""
+    def append(self, *items):
+        """Drop items; and be called, and do nothing."""
 
     extend = __call__ = append
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
-        return Texts if module == "." else _stand_in(f"{module:.99}.{name:.99}")
+        return TextKeys if module == "." else _stand_in(f"{module:.99}.{name:.99}")
 
     def persistent_load(self, key):
         return Foreign()
@@ -93,8 +100,8 @@ def loads(content, start=0):
     Returns
     -------
     thing : object
-        Made of dicts (`Texts`), lists, tuples, texts, bytes, numbers, True, False and
-        None; and of `Foreign` for all else. Sets are lists.
+        Made of dicts (`TextKeys`), lists, tuples, texts, bytes, numbers, True, False
+        and None; and of `Foreign` for all else. Sets are lists.
     end : int
         The number of bytes up to the end of the pickle.
 
@@ -118,7 +125,7 @@ def loads(content, start=0):
     return thing, file.tell()
 
 
-def unpacked(value):
+def from_numpy(value):
     """Return the number that a NumPy scalar is, and the list that an array is.
 
     Parameters
@@ -134,12 +141,15 @@ def unpacked(value):
         else comes back as it is.
     """
     match value:
+        # numpy.core.multiarray.scalar
         case Foreign(arguments=[Foreign() as dtype, content]):
-            shape = []  # numpy.core.multiarray.scalar
+            shape = []
+        # numpy.core.numeric._frombuffer: an array in protocol 5
         case Foreign(arguments=[content, Foreign() as dtype, shape, _]):
-            pass  # numpy.core.numeric._frombuffer: an array in protocol 5
+            pass
+        # numpy.ndarray
         case Foreign(state=[_, shape, Foreign() as dtype, _, content]):
-            pass  # numpy.ndarray
+            pass
         case _:
             return value
     try:

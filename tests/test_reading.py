@@ -76,6 +76,7 @@ NPY = saved_by(np.save, H)
         "epoch;accuracy;loss;val_loss\r\n0;NA;0.5;0.4\r\n1;0.6;0.25;0.3\r\n",
         "\ufeffloss\tval_loss\r\n0.5\t0.4\r\n0.25\t0.3\r\n",
         '"loss", "val_loss"\n"0.5", "0.4"\n.25, .3\n\n',
+        "lr,loss,val_loss\nnan,0.5,0.4\nNA,0.25,0.3\n",
     ],
 )
 def test_is_drawn(path, capsys, content):

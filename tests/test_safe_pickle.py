@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, environment
 
-from pyimagesearch.safe_pickle import Foreign, loads, unpacked
+from pyimagesearch.safe_pickle import Foreign, from_numpy, loads
 
 PROTOCOLS = range(6)
 GOOD = {"loss": [0.5, 0.25], "val_loss": [0.4, 0.3]}
@@ -88,7 +88,7 @@ def test_reads_what_numpy_holds(protocol):
         contents = [content]
         if protocol < 4:  # NumPy 1; later protocols also give the length of a name
             contents.append(content.replace(b"numpy._core", b"numpy.core"))
-        for found in map(unpacked, map(read, contents)):
+        for found in map(from_numpy, map(read, contents)):
             assert found == thing.tolist() and isinstance(found, type(thing.tolist()))
 
 
@@ -98,7 +98,7 @@ def test_leaves_what_is_no_curve_as_it_is(protocol):
     things += [np.array(["a"]), np.zeros(2, "f4,f4"), np.datetime64("2024"), range(3)]
     for thing in things:
         foreign = read(pickle.dumps(thing, protocol))
-        assert isinstance(foreign, Foreign) and unpacked(foreign) is foreign
+        assert isinstance(foreign, Foreign) and from_numpy(foreign) is foreign
 
 
 class Command:
@@ -179,7 +179,9 @@ BAD = [
     # A frozen set, and a set: those with one hash are easily made.
     (b"}((K\x01\x91K\x01u.", "has nothing"),
     (b"\x8f(K\x01\x90.", "no dict of lists"),
-    # Attributes of a function: in a dict, and as for slots.
+    # Attributes of a function, and of the dicts that are made: in a dict, and for slots.
+    (b"c.\nTextKeys\nN}U\x06valuesK\0s\x86b.", DAMAGED),
+    (b"ccopyreg\n_reconstructor\n}}U\x04nameK\5sb\x85R.", DAMAGED),
     (b"c_codecs\nencode\n}U\x01aK\x01sb.", DAMAGED),
     (b"c_codecs\nencode\nN}U\x0c__defaults__Ns\x86b.", DAMAGED),
     (pickle.dumps({**GOOD, "more": [0.5] * 200_000}), "larger than a megabyte"),
