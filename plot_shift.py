@@ -1,6 +1,6 @@
 # Draw the curves of a training history as they are, and shifted by half an epoch.
 import argparse
-from pyimagesearch import figures, cli, curves, gap, reading  # figures first: see there
+from pyimagesearch import figures, cli, curves, gap, reading  # checks for matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -33,19 +33,19 @@ bottom.plot(epochs - 0.5, training, "o-", label=training_label)
 bottom.plot(epochs, validation, "s--", label=validation_label)
 bottom.set_title(f"Shifted {args.metric.capitalize()} Plot")
 
+step = 1 + (len(epochs) - 1) // 50  # at most 50 markers
 for panel in (top, bottom):
     panel.set(xlabel="Epoch #", ylabel=args.metric.capitalize())
-    # Panels that share their axes hide the upper numbers. Epochs are whole numbers.
-    panel.tick_params(labelbottom=True)
+    panel.tick_params(labelbottom=True)  # the upper panel's, too
+    # Ticks at whole epochs.
     panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    step = 1 + (len(epochs) - 1) // 50  # at most 50 markers
     plt.setp(panel.get_lines(), markevery=step)
     panel.legend()
 figure.subplots_adjust(0.09, 0.08, 0.98, 0.95, hspace=0.36)
 
 print(f"[INFO] {gap.describe_shift(training, validation)}")
 
-# After a run with --reasons: what makes the gap.
+# What makes the gap, if the run measured it.
 measured = curves.measured_losses(H, args.input) if args.metric == "loss" else {}
 if measured:
     terms = gap.split(measured)
@@ -56,10 +56,10 @@ if measured:
     print(gap.table(terms))
     print(f"[INFO] {gap.describe(terms)}")
 elif "loss_at_end" in H and args.metric != "loss":
-    print("[INFO] the terms of the gap were measured for the loss: leave --metric out")
+    print("[INFO] what makes the gap was measured of the loss: leave --metric out")
 else:
     how = "fashion_mnist.py --reasons, or README.md, Measure your own training"
-    print(f"[INFO] to measure the rest of the gap: {how}")
+    print(f"[INFO] to measure what makes the gap: {how}")
 
 figures.show_or_save(figure, args.output, args.input, args.metric)
 

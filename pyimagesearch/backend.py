@@ -16,7 +16,8 @@ CHATTER = (
     r"oneDNN custom|find cuda drivers|call to cuInit|find TensorRT|register cu\w+ factory"
     r"|computation placer already|available CPU|following instructions|messages before absl"
 )
-# A process of its own: so the last words of a TensorFlow that crashes are passed on.
+# Run in a process of its own, so that the last words of a TensorFlow that crashes are
+# passed on.
 FILTER = (
     "import re, sys; sys.stderr.buffer.writelines(line for line in sys.stdin.buffer"
     " if not re.search(sys.argv[1].encode(), line))"
@@ -26,13 +27,16 @@ cli.set_up_output()
 cli.explain_interrupt()
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-command = [sys.executable, "-c", FILTER, CHATTER]
-# In a session of its own, since Ctrl-C is not for the filter.
-with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as sieve:
+# While Keras and TensorFlow are imported, file descriptor 2 leads to a filter: TensorFlow's C++ side
+# writes there, past sys.stderr. In a session of its own, Ctrl-C does not reach it.
+with subprocess.Popen(
+    [sys.executable, "-c", FILTER, CHATTER],
+    stdin=subprocess.PIPE,
+    start_new_session=True,
+) as process:
     sys.stderr.flush()
     stderr = os.dup(2)
-    # TensorFlow's C++ side writes to file descriptor 2, past sys.stderr.
-    os.dup2(sieve.stdin.fileno(), 2)
+    os.dup2(process.stdin.fileno(), 2)
     try:
         import keras
         import tensorflow as tf

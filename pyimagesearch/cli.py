@@ -16,7 +16,7 @@ class UserError(SystemExit):
     """Something that the person at the terminal can put right.
 
     It ends a script as `sys.exit` with a message does: the line goes to stderr, the exit
-    code is 1, and there is no traceback. All other errors are bugs, and keep theirs.
+    code is 1, and there is no traceback. All other errors are bugs, and have one.
     """
 
     def __init__(self, message):
@@ -29,7 +29,7 @@ def warn(message):
 
 
 def _printable(text):
-    """Return the beginning of a text, with question marks for line breaks and the like."""
+    """Return the first 1,000 letters, with question marks for line breaks and the like."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:1000])
 
 
@@ -39,28 +39,37 @@ def parse_training_flags(parser):
     Return what all flags say, as its `parse_args` does.
     """
     parser.epilog = "example: python %(prog)s --epochs 2 --reasons"
-    numbers = {  # default, lower bound and help
-        "--epochs": (25, 1, "passes over the training images"),
-        "--batch-size": (32, 1, "training images per update of the weights"),
-        "--lr": (0.01, 0, "learning rate of the first update"),
-        "--seed": (42, 0, "decides all that is random: one seed, one history"),
-        "--hold-out": (0, 0, "training images to measure on, not to train on"),
+    numbers = {  # default, lowest and help; at most what a seed may be
+        "epochs": (25, 1, "passes over the training images"),
+        "batch-size": (32, 1, "training images per update of the weights"),
+        "lr": (0.01, 1e-9, "learning rate of the first update"),
+        "seed": (42, 0, "of all that is random: repeats a run on the same processor"),
+        "hold-out": (0, 0, "training images to measure on, not to train on"),
     }
-    for flag, (default, _, text) in numbers.items():
-        kind = type(default)
-        parser.add_argument(flag, type=kind, default=default, help=text, metavar="N")
-    data = "the images; any: fashion-mnist or, where it cannot be had, digits"
-    names = ["any", "fashion-mnist", "digits"]
-    parser.add_argument("--dataset", choices=names, default="any", help=data)
-    text = "measure what makes the gap, epoch by epoch, a third slower"
-    parser.add_argument("--reasons", action="store_true", help=text)
-    text = "leave the network's dropout layers out"
-    parser.add_argument("--no-dropout", action="store_true", help=text)
+    for name, (default, _, meaning) in numbers.items():
+        parser.add_argument(
+            f"--{name}", type=type(default), default=default, help=meaning, metavar="N"
+        )
+    parser.add_argument(
+        "--dataset",
+        choices=["any", "fashion-mnist", "digits"],
+        default="any",
+        help="the images; any: fashion-mnist or, where it cannot be had, digits",
+    )
+    parser.add_argument(
+        "--reasons",
+        action="store_true",
+        help="measure what makes the gap, epoch by epoch, a third slower",
+    )
+    parser.add_argument(
+        "--no-dropout", action="store_true", help="leave the dropout layers out"
+    )
     args = parser.parse_args()
-    for flag, (_, lowest, _) in numbers.items():
-        number = getattr(args, flag.strip("-").replace("-", "_"))
+    for name, (_, lowest, _) in numbers.items():
+        number = vars(args)[name.replace("-", "_")]
         if not lowest <= number < 2**32:
-            parser.error(f"argument {flag}: {number} is not from {lowest} to 2**32 - 1")
+            bounds = f"from {lowest} to {2**32 - 1}"
+            parser.error(f"argument --{name}: {number} is not {bounds}")
     return args
 
 
@@ -72,10 +81,9 @@ def command(script, *arguments):
 
 
 def check_writable(path, flag):
-    """Raise UserError if a file cannot be written: better now than when it must be.
+    """Raise UserError if a file cannot be written, with the flag that names another.
 
-    A file that is there keeps its content, and one that is not is not left behind. With
-    the flag, the user can name another.
+    A file that is there keeps its content. One that is not is not left behind.
     """
     is_there = os.path.lexists(path)
     if is_there and not os.path.isfile(path):
@@ -117,10 +125,10 @@ def end_line():
 
 
 def set_up_output():
-    """Show each printed line at once, in a file, too; and never fail for the reader.
+    """Show each printed line at once, in a file, too; and never fail at a `print`.
 
-    That is: where the output is closed, where its reader has gone away, and where a name
-    has letters that it cannot show. A notebook's output is left as it is.
+    Not if the output is closed, if its reader has gone away, or if it cannot show the
+    letters of a name. A notebook's output is left as it is.
     """
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (open to the end)

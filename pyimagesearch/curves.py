@@ -43,10 +43,10 @@ def choose_curves(history, metric, path):
         return {f"training {metric}": training, f"{data} {metric}": other}
     advice = f": try --metric {' or '.join(pairs)}"
     if not pairs:
-        advice = f", but has {', '.join(history) or 'nothing'}"
+        advice = f", and has {', '.join(history) or 'nothing'}"
         if any(isinstance(value, dict) for value in history.values()):
             advice += ": save one of these by itself"
-    problem = f"has no training and validation curve of {metric}"
+    problem = f"lacks a training or a validation curve of {metric}"
     raise UserError(f"{path} {problem}{advice:.300}")
 
 

@@ -25,8 +25,7 @@ class SaveHistory(keras.callbacks.History):
 
     UserError is raised at once if nothing can be written there, or if a file is there
     that is no history: better than after an hour of training. It is raised in `fit` if
-    an epoch cannot be saved, or has a loss that is not finite. All epochs before it are
-    saved then, and in the second case that epoch as well.
+    an epoch cannot be saved, or has a loss that is not finite. What was saved stays.
     """
 
     def __init__(self, path):
@@ -35,7 +34,7 @@ class SaveHistory(keras.callbacks.History):
         self.saved, self.epochs = self.part, 0
         for name in (self.path, self.part, self.new):
             check_writable(name, "--history")
-            if os.path.exists(name) and not _is_replaceable(name):
+            if not _is_replaceable(name):
                 raise UserError(f"{name} is not a history: name another --history")
 
     def on_epoch_end(self, epoch, logs):
@@ -73,7 +72,7 @@ class SaveHistory(keras.callbacks.History):
         return f"{saved}; to draw them: {draw}"
 
     def _write(self, path, history):
-        """Put a history into a file in one step: it is never there in half."""
+        """Put a history into a file in one step, so that it is never there in half."""
         try:
             with open(self.new, "wb") as file:
                 pickle.dump(history, file)
@@ -84,17 +83,19 @@ class SaveHistory(keras.callbacks.History):
             end_line()
             reason = f"cannot write {path}: {error.strerror}; {self.summary()}"
             raise UserError(reason) from error
-        finally:  # It is still there if writing failed.
+        finally:  # left behind if writing failed
             with contextlib.suppress(OSError):
                 os.remove(self.new)
 
 
 def _is_replaceable(path):
-    """Return whether a file is empty, or a history that an earlier run has left."""
-    content = pathlib.Path(path).read_bytes()
+    """Return whether a file is missing, empty, or a history that a run has left."""
+    if not os.path.exists(path) or not os.path.getsize(path):
+        return True
     try:
+        content = pathlib.Path(path).read_bytes()
         history, end = safe_pickle.loads(content)
-    except ValueError:
-        return not content
+    except (OSError, ValueError):
+        return False
     lists = isinstance(history, dict) and {*map(type, history.values())} == {list}
     return lists and "loss" in history and end == len(content)

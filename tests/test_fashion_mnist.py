@@ -298,9 +298,13 @@ def test_a_file_that_is_no_history_is_left_alone(keras_home, tmp_path):
     ("flags", "words"),
     [
         ("fashion_mnist.py --epochs 1.5", "--epochs: invalid int value: '1.5'"),
-        ("fashion_mnist.py --epochs 0", "--epochs: 0 is not from 1 to 2**32 - 1"),
-        ("fashion_mnist.py --lr nan", "--lr: nan is not from 0 to 2**32 - 1"),
-        ("fashion_mnist.py --hold-out -1", "--hold-out: -1 is not from 0 to 2**32"),
+        ("fashion_mnist.py --epochs 0", "--epochs: 0 is not from 1 to 4294967295"),
+        ("fashion_mnist.py --lr 0", "--lr: 0.0 is not from 1e-09 to"),
+        ("fashion_mnist.py --lr nan", "--lr: nan is not from 1e-09 to"),
+        (
+            "fashion_mnist.py --hold-out -1",
+            "--hold-out: -1 is not from 0 to 4294967295",
+        ),
         ("plot_shift.py --colour", "unrecognized arguments: --colour"),
     ],
 )

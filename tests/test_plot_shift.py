@@ -79,7 +79,7 @@ def test_a_run_with_reasons_gets_a_third_panel_and_a_table(
 ):
     heights = [panel.get_position().height for panel in drawn(folder, monkeypatch)]
     inches = plt.gcf().get_figheight()
-    assert "to measure the rest of the gap: fashion_mnist.py" in capsys.readouterr().out
+    assert "to measure what makes the gap: fashion_mnist.py" in capsys.readouterr().out
     (folder / "training.pickle").write_bytes(pickle.dumps(history))
     panels = drawn(folder, monkeypatch)
     # The two panels are about as high as they were, and have as much air.
@@ -131,7 +131,7 @@ def test_a_run_with_reasons_gets_a_third_panel_and_a_table(
     assert "[INFO] epoch 0: the gap is +0.4000, the validation loss is lower" in out
     assert max(map(len, out.splitlines())) <= 100
     assert len(drawn(folder, monkeypatch, "--metric", "accuracy")) == 2
-    assert "the terms of the gap were measured for the loss" in capsys.readouterr().out
+    assert "what makes the gap was measured of the loss" in capsys.readouterr().out
 
 
 def test_one_epoch_is_a_visible_point(folder, monkeypatch, capsys):

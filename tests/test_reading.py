@@ -104,8 +104,8 @@ WHOLE += [pickle.dumps(ORDERED, 0), json.dumps(H).encode()]
 LFS = "version https://git-lfs.github.com/spec/v1\nsize 1\n"
 DICT = "is no dict of lists of numbers: save H.history"
 LIST = "save a list of numbers, one per epoch"
-TWO = "has no training and validation curve of"
-SUCH = f"{TWO} loss, but has"
+TWO = "lacks a training or a validation curve of"
+SUCH = f"{TWO} loss, and has"
 OTHERS = ["{'loss': [0.5]}", "[INFO] a, b\n", "a, b\nc, d\n", "loss,val_loss\n"]
 EACH = "each needs one per epoch (validation_freq=1)"
 SQUARE = np.zeros((2, 2)).T

@@ -136,7 +136,7 @@ BAD = [
     (b"cos\nsystem\n(S'touch ran'\ntR.", "is an object of os.system"),
     (b"(S'touch ran'\nios\nsystem\n.", "is an object of os.system"),
     (b"cposix\nsystem\n(S'touch ran'\ntR}b.", "is an object of posix.system"),
-    (b"(dVloss\ncos\nsystem\n(S'touch ran'\ntRs.", "but has loss"),
+    (b"(dVloss\ncos\nsystem\n(S'touch ran'\ntRs.", "and has loss"),
     (pickle.dumps(Command()), "is an object of builtins.print"),
     (with_loss(Command()), "an object of builtins.print in loss"),
     (with_loss(np.complex64(1)), "multiarray.scalar in loss"),
