@@ -14,7 +14,7 @@ ap.add_argument(
 )
 args = cli.parse_training_flags(ap)
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
-# Of the first weights, of dropout and of the order of the images.
+# It decides the first weights, dropout and the order of the images.
 keras.utils.set_random_seed(args.seed)
 
 # Each finished epoch is saved at once. Ctrl-C says how many there are.

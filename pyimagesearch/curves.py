@@ -19,7 +19,7 @@ KINDS |= {dict: "a dict", TextKeys: "a dict"}
 
 # What `--reasons` adds to a history. Old ones have the first two only.
 MEASURED = ["loss_at_end", "val_loss_regularized"]
-MEASURED_LATER = ["held_out_loss_regularized", "data_error"]
+MEASURED_LATER = ["held_out_loss_regularized", "overfitting_error", "data_error"]
 
 
 def choose_curves(history, metric, path):
@@ -61,7 +61,8 @@ def measured_losses(history, path):
         return {}
     names += [name for name in MEASURED_LATER if name in history]
     # `choose_curves` has warned of the first two, and a single batch has no error.
-    return _numbers(history, names, path, quiet=["loss", "val_loss", "data_error"])
+    quiet = ["loss", "val_loss", "overfitting_error", "data_error"]
+    return _numbers(history, names, path, quiet)
 
 
 def _numbers(history, names, path, quiet=()):

@@ -85,13 +85,15 @@ def draw_terms(figure, terms):
     styles = (("C5", ""), ("C2", "//"), ("C3", "..."), ("C4", ""))
     for name, (color, hatch) in zip(names, styles):
         sizes = np.nan_to_num(terms[name])
+        # Of the last one only, at the end of the bars: two would hide each other.
+        error = terms.get(f"{name} error") if name == names[-1] else None
         panel.bar(
             epochs,
             sizes,
             width=0.7,
             bottom=np.where(sizes > 0, above, below),
-            yerr=terms["error"] if name == names[-1] else None,
-            label=name,
+            yerr=error,
+            label=name if error is None else f"{name} ± error",
             color=color,
             hatch=hatch,
             edgecolor="white",

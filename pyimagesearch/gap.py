@@ -49,7 +49,8 @@ def split(history):
     ----------
     history : dict of str to list of float
         `loss`, `val_loss`, `loss_at_end` and `val_loss_regularized`, of equal length;
-        and, where they were measured, `held_out_loss_regularized` and `data_error`.
+        and, where they were measured, `held_out_loss_regularized`, `overfitting_error`
+        and `data_error`.
 
     Returns
     -------
@@ -57,9 +58,10 @@ def split(history):
         "gap" is the training loss minus the validation loss. "timing", "regularization",
         "overfitting" and "data" add up to it; without held-out images, the last two are
         one, "overfitting + data". What is positive pushes the validation loss below the
-        training loss. "error" is the standard error of the last of them. "by shift" is
-        timing as the half-epoch shift estimates it: half of what the training loss falls
-        to the next epoch. NaN stands for what is not known.
+        training loss. "overfitting error" and "data error" (or "overfitting + data
+        error") are standard errors, where they were measured. "by shift" is timing as
+        the half-epoch shift estimates it: half of what the training loss falls to the
+        next epoch. NaN stands for what is not known.
     """
     loss, val_loss = np.array(history["loss"]), np.array(history["val_loss"])
     at_end = np.array(history["loss_at_end"])
@@ -71,14 +73,16 @@ def split(history):
         terms |= {"overfitting": at_end - held_out, "data": held_out - regularized}
     else:
         terms["overfitting + data"] = at_end - regularized
-    unknown = np.full(len(loss), np.nan)
-    terms["error"] = np.abs(history.get("data_error", unknown))  # abs: from any file
+    last = [*terms][-1]
+    for name, error in (("overfitting", "overfitting_error"), (last, "data_error")):
+        if error in history:
+            terms[f"{name} error"] = np.abs(history[error])
     terms["by shift"] = np.append((loss[:-1] - loss[1:]) / 2, np.nan)
     return terms
 
 
 def term_names(terms):
-    """Return the names of the terms that add up to the gap, the one with an error last."""
+    """Return the names of the terms that add up to the gap."""
     return [name for name in TERMS if name in terms]
 
 
@@ -86,20 +90,26 @@ def table(terms):
     """Return the gap and its terms, as from `split`, as text with a line an epoch.
 
     Epochs count from 0, as in the figure. Of more than 12 epochs, the first 6 and the
-    last are shown. Unknown numbers are dashes. The error stands beside its term.
+    last are shown. Unknown numbers are dashes. An error stands beside its term.
     """
     names = ["gap", *term_names(terms), "by shift"]
     rows = [["epoch", *names]]
-    for epoch, error in enumerate(terms["error"]):
-        numbers = [terms[name][epoch] for name in names]
-        cells = ["-" if np.isnan(number) else f"{number:+.4f}" for number in numbers]
-        cells[-2] += "" if np.isnan(error) else f" +-{error:6.4f}"
-        rows.append([str(epoch), *cells])
+    for epoch in range(len(terms["gap"])):
+        rows.append([str(epoch)])
+        for name in names:
+            number = f"{terms[name][epoch]:+.4f}".replace("+nan", "-")
+            rows[-1].append(number + _error(terms, name, epoch))
     widths = [5, *(max(map(len, column)) + 2 for column in list(zip(*rows))[1:])]
     lines = ["".join(map(str.rjust, row, widths)) for row in rows]
     if len(lines) > 13:
         lines[7:-1] = ["  ..."]
     return "\n".join(lines)
+
+
+def _error(terms, name, epoch):
+    """Return the error of a term as text, or nothing if it is not known."""
+    error = terms.get(f"{name} error", np.full(len(terms["gap"]), np.nan))[epoch]
+    return "" if np.isnan(error) else f" +-{error:.4f}"
 
 
 def describe(terms):
@@ -113,14 +123,13 @@ def describe(terms):
         return "no epoch has all the numbers that the terms are made of"
     lines = []
     for epoch in sorted({known[0], known[-1]}):
-        gap, error = terms["gap"][epoch], terms["error"][epoch]
+        gap = terms["gap"][epoch]
         lower = "the validation" if gap > 0 else "the training" if gap else "neither"
         lines.append(f"epoch {epoch}: the gap is {gap:+.4f}, {lower} loss is lower")
-        errors = {} if np.isnan(error) else {names[-1]: f" +-{error:.4f}"}
         for direction, sign in (("raised", 1), ("lowered", -1)):
             sizes = {name: sign * terms[name][epoch] for name in names}
             by = [
-                f"{name} {sizes[name]:.4f}{errors.get(name, '')}"
+                f"{name} {sizes[name]:.4f}{_error(terms, name, epoch)}"
                 for name in sorted(names, key=sizes.get, reverse=True)
                 if round(sizes[name], 4) > 0
             ]

@@ -28,6 +28,7 @@ images that the network knows. Three cautions:
 This module needs nothing else of this package, only Keras on TensorFlow.
 """
 
+import functools
 import inspect
 import itertools
 import math
@@ -45,11 +46,12 @@ KERAS_VERSION = tuple(map(int, keras.__version__.split(".")[:2]))
 class MeasureReasons(keras.callbacks.Callback):
     """Add the losses that the gap is split by to what each epoch reports.
 
-    With them comes `data_error`, the standard error of data (without held-out images,
-    of overfitting + data): two times in three, chance has the term off by no more. It is
+    With them come `data_error` and, with held-out images, `overfitting_error`, the
+    standard errors of these terms (the first, without held-out images, that of
+    overfitting + data): two times in three, chance has a term off by no more. They are
     estimated from the spread of the losses of the batches, so one batch has none (NaN).
-    It is too small if images come in groups that are alike, and too large if a data set
-    is sorted, by class for example.
+    They are too small if images come in groups that are alike, and too large if a data
+    set is sorted, by class for example.
 
     Put this callback first in the list that `fit` gets, so that the others see its
     numbers. It changes nothing in the training, bit for bit; but if a data set that
@@ -103,11 +105,12 @@ class MeasureReasons(keras.callbacks.Callback):
         """Prepare; and refuse, or warn of, what can be seen before the first epoch."""
         self._warn_of_own_steps()
         self._compare_batches(self.params.get("steps"))
-        self._losses = self._eager_losses
-        if not self.model.run_eagerly:
-            self._losses = tf.function(
-                self._eager_losses, autograph=False, reduce_retracing=True
-            )
+        self._measure = {}
+        # A function for each mode: TensorFlow warns if one is made into five graphs.
+        for training in (True, False):
+            losses = functools.partial(self._batch_losses, training)
+            graph = tf.function(losses, autograph=False, reduce_retracing=True)
+            self._measure[training] = losses if self.model.run_eagerly else graph
         self._trained, self._val_loss_is_compared = None, False
 
     def on_train_batch_end(self, batch, logs=None):
@@ -117,13 +120,15 @@ class MeasureReasons(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs):
         """Measure; Keras hands the same `logs` to the callbacks after this one."""
         self._compare_with_fit(epoch, logs)
+        # The standard error of a difference is the root of the squared errors' sum.
         logs["loss_at_end"], error = self._mean_loss(self.training_data, epoch)
         if self.held_out_data is not None:
-            held_out, error = self._mean_loss(self.held_out_data, epoch)
+            held_out, held_out_error = self._mean_loss(self.held_out_data, epoch)
             logs["held_out_loss_regularized"] = held_out
+            logs["overfitting_error"] = math.hypot(error, held_out_error)
+            error = held_out_error
         validation, validation_error = self._mean_loss(self.validation_data, epoch)
         logs["val_loss_regularized"] = validation
-        # The standard error of the difference of two means.
         logs["data_error"] = math.hypot(error, validation_error)
 
     def _mean_loss(self, data, epoch, training=True):
@@ -134,7 +139,7 @@ class MeasureReasons(keras.callbacks.Callback):
         state = [keras.ops.convert_to_tensor(variable) for variable in variables]
         losses, sizes, batches = [], [], self._batches(data, epoch)
         while some := [*itertools.islice(batches, AT_ONCE)]:
-            some_losses, state = self._losses(some, state, training)
+            some_losses, state = self._measure[training](some, state)
             losses += map(float, some_losses)
             sizes += [len(tf.nest.flatten(batch)[0]) for batch in some]
         return float(np.average(losses, weights=sizes)), _standard_error(losses, sizes)
@@ -152,7 +157,7 @@ class MeasureReasons(keras.callbacks.Callback):
                 rows = order[start : start + self.batch_size]
                 yield tuple(array[rows] for array in data)
 
-    def _eager_losses(self, batches, state, training):
+    def _batch_losses(self, training, batches, state):
         """Return the losses of batches, and the state after them."""
         model, losses = self.model, []
         # As `fit` does: a `call` that does not ask for the mode is not told of it.
@@ -166,11 +171,7 @@ class MeasureReasons(keras.callbacks.Callback):
             values = [*weights, *zip(variables, state)]
             with keras.StatelessScope(values, collect_losses=True) as scope:
                 y_pred = model(x, **mode)
-                losses.append(
-                    model.compute_loss(
-                        x=x, y=y, y_pred=y_pred, sample_weight=sample_weight
-                    )
-                )
+                losses.append(model.compute_loss(x, y, y_pred, sample_weight))
             state = [scope.get_current_value(variable) for variable in variables]
         return losses, state
 

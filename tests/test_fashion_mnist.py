@@ -129,8 +129,8 @@ def test_one_seed_gives_one_history_to_which_reasons_add_columns(
     history = read(tmp_path / "own.pickle")
     added = {name: history.pop(name) for name in set(history) - set(KEYS)}
     assert history == run_with_flags
-    new = "data_error held_out_loss_regularized loss_at_end val_loss_regularized"
-    assert sorted(added) == new.split()
+    terms = ["data_error", "held_out_loss_regularized", "loss_at_end"]
+    assert sorted(added) == [*terms, "overfitting_error", "val_loss_regularized"]
     assert {len(values) for values in added.values()} == {3}
     assert "images that are training images as well: 0 of 100\n" in process.stdout
     assert f"loss_at_end {added['loss_at_end'][1]:.4f}" in process.stdout

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 
 from pyimagesearch.gap import describe, describe_shift, split, table
@@ -17,6 +16,7 @@ WITHOUT = {
 HELD_OUT = {
     **WITHOUT,
     "held_out_loss_regularized": [0.76, 0.61],
+    "overfitting_error": [0.02, math.nan],
     "data_error": [0.03, math.nan],
 }
 
@@ -32,6 +32,7 @@ def one_epoch(timing, regularization, overfitting, data, error=math.nan):
             "held_out_loss_regularized": [held_out],
             "val_loss_regularized": [val_loss + regularization],
             "val_loss": [val_loss],
+            "overfitting_error": [math.nan],
             "data_error": [error],
         }
     )
@@ -44,7 +45,8 @@ def test_terms_by_hand():
         "regularization": [0.2, 0.05],
         "overfitting": [-0.06, -0.16],
         "data": [-0.04, 0.01],
-        "error": [0.03, math.nan],
+        "overfitting error": [0.02, math.nan],
+        "data error": [0.03, math.nan],
         "by shift": [0.25, math.nan],
     }
     terms = split(HELD_OUT)
@@ -55,15 +57,16 @@ def test_terms_by_hand():
 
 def test_without_held_out_images_two_terms_are_one():
     terms = split(WITHOUT)
-    assert list(terms)[3:] == ["overfitting + data", "error", "by shift"]
+    assert list(terms)[3:] == ["overfitting + data", "by shift"]
     assert terms["overfitting + data"] == pytest.approx([-0.1, -0.15])
-    assert np.isnan(terms["error"]).all()
+    with_error = split({**WITHOUT, "data_error": [0.1, 0.2]})
+    assert list(with_error["overfitting + data error"]) == [0.1, 0.2]
 
 
 def test_table_by_hand():
     assert [" ".join(line.split()) for line in table(split(HELD_OUT)).splitlines()] == [
         "epoch gap timing regularization overfitting data by shift",
-        "0 +0.4000 +0.3000 +0.2000 -0.0600 -0.0400 +-0.0300 +0.2500",
+        "0 +0.4000 +0.3000 +0.2000 -0.0600 +-0.0200 -0.0400 +-0.0300 +0.2500",
         "1 -0.0500 +0.0500 +0.0500 -0.1600 +0.0100 -",
     ]
 

@@ -1,6 +1,7 @@
 """The plotting script, through its real command line."""
 
 import itertools
+import math
 import pickle
 import re
 import runpy
@@ -69,6 +70,7 @@ MEASURED = {
 HELD_OUT = {
     **MEASURED,
     "held_out_loss_regularized": [0.73, 0.5, 0.35],
+    "overfitting_error": [0.02, 0.02, 0.02],
     "data_error": [0.05, 0.04, 0.03],
 }
 
@@ -96,7 +98,7 @@ def test_a_run_with_reasons_gets_a_third_panel_and_a_table(
     else:
         by_hand["overfitting + data"] = [-0.05, -0.15, 0.1]
     bars = [one for one in panels[2].containers if isinstance(one, BarContainer)]
-    assert [one.get_label() for one in bars] == list(by_hand)
+    assert [one.get_label().removesuffix(" ± error") for one in bars] == list(by_hand)
     # Stacked from 0: what is above it adds up to the one end, what is below to the other.
     ends = np.zeros((2, 3))
     for bar, values in zip(bars, by_hand.values()):
@@ -106,19 +108,14 @@ def test_a_run_with_reasons_gets_a_third_panel_and_a_table(
             assert patch.get_y() == pytest.approx(ends[side, epoch])
             assert patch.get_height() == pytest.approx(value)
             ends[side, epoch] += value
-    # Only the last has an error, from one error below its end to one above.
-    assert [one.errorbar is None for one in bars] == [True] * (len(bars) - 1) + [False]
-    _, _, (lines,) = bars[-1].errorbar
-    drawn_errors = [one[:, 1] for one in lines.get_segments() if len(one)]
-    ends_of_last = [
-        ends[int(value < 0), epoch]
-        for epoch, value in enumerate([*by_hand.values()][-1])
-    ]
-    expected = [
-        pytest.approx([end - error, end + error])
-        for end, error in zip(ends_of_last, history.get("data_error", []))
-    ]
-    assert [list(one) for one in drawn_errors] == expected
+    # Only the last shows its error, from one error below its end to one above.
+    assert [one.errorbar for one in bars[:-1]] == [None] * (len(bars) - 1)
+    if history is HELD_OUT:
+        _, _, (lines,) = bars[-1].errorbar
+        for epoch, segment in enumerate(lines.get_segments()):
+            end = ends[int(by_hand["data"][epoch] < 0), epoch]
+            error = history["data_error"][epoch]
+            assert list(segment[:, 1]) == pytest.approx([end - error, end + error])
     curves = [line for line in panels[2].get_lines() if line.get_marker() == "o"]
     np.testing.assert_allclose(curves[0].get_ydata(), [0.4, 0.0, 0.3], atol=1e-12)
     np.testing.assert_allclose(ends.sum(axis=0), [0.4, 0.0, 0.3], atol=1e-12)
@@ -126,7 +123,7 @@ def test_a_run_with_reasons_gets_a_third_panel_and_a_table(
     out = capsys.readouterr().out
     row = "0 +0.4000 +0.3000 +0.1500 -0.0500 +0.2500"
     if history is HELD_OUT:
-        row = "0 +0.4000 +0.3000 +0.1500 -0.0300 -0.0200 +-0.0500 +0.2500"
+        row = "0 +0.4000 +0.3000 +0.1500 -0.0300 +-0.0200 -0.0200 +-0.0500 +0.2500"
     assert row.split() in [line.split() for line in out.splitlines()]
     assert "[INFO] epoch 0: the gap is +0.4000, the validation loss is lower" in out
     assert max(map(len, out.splitlines())) <= 100
@@ -273,7 +270,10 @@ def test_the_readme_has_the_numbers_of_the_committed_run():
             "data": at["held_out_loss_regularized"] - at["val_loss_regularized"],
             "the gap": at["loss"] - at["val_loss"],
         }
-        error = {"data": f" \u00b1 {at['data_error']:.4f}"}
+        error = {
+            "overfitting": f" ± {at['overfitting_error']:.4f}",
+            "data": f" ± {at['data_error']:.4f}",
+        }
         for name, value in by_hand.items():
             text = f"{value:+.4f}{error.get(name, '')}"
             assert shown[name][column].strip("*") == text
@@ -282,9 +282,13 @@ def test_the_readme_has_the_numbers_of_the_committed_run():
 def test_the_block_of_the_readme_adds_up_and_is_what_is_said_of_its_numbers():
     block = README.split("is unknown):\n")[1].split("\n```")[0]
     rows = [line.replace(" +-", " ").split()[1:] for line in block.splitlines()[1:3]]
-    columns = np.array(
-        [["nan" if cell == "-" else cell for cell in row] for row in rows], float
-    ).T
-    terms = dict(zip(["gap", *gap.TERMS[:4], "error", "by shift"], columns))
-    np.testing.assert_allclose(columns[0], columns[1:5].sum(axis=0), atol=3e-4)
+    names = (
+        "gap, timing, regularization, overfitting, overfitting error, data, data error"
+    )
+    terms = {
+        name: np.array([math.nan if cell == "-" else float(cell) for cell in column])
+        for name, column in zip([*names.split(", "), "by shift"], zip(*rows))
+    }
+    total = sum(terms[name] for name in gap.TERMS[:4])
+    np.testing.assert_allclose(terms["gap"], total, atol=3e-4)
     assert f"{gap.table(terms)}\n[INFO] {gap.describe(terms)}" == block

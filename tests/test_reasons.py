@@ -210,8 +210,8 @@ def test_what_was_learned_by_heart_is_overfitting_and_not_data(overfitted):
     terms = terms_of(
         measured(overfitted, validation=data(2000, 4), held_out=data(2000, 5))
     )
-    assert terms["overfitting"] < -1 < -3 * terms["error"]
-    assert abs(terms["data"]) < 3 * terms["error"]
+    assert terms["overfitting"] < -1 < -3 * terms["overfitting error"]
+    assert abs(terms["data"]) < 3 * terms["data error"]
 
 
 def test_a_leak_and_an_easier_validation_set_make_data_positive(overfitted):
@@ -219,7 +219,7 @@ def test_a_leak_and_an_easier_validation_set_make_data_positive(overfitted):
         terms = terms_of(
             measured(overfitted, validation=validation, held_out=data(2000, 5))
         )
-        assert terms["data"] > 3 * terms["error"] > 0
+        assert terms["data"] > 3 * terms["data error"] > 0
         assert terms["overfitting"] < 0
 
 
@@ -241,11 +241,10 @@ def test_the_error_is_how_far_many_pairs_of_sets_differ():
     assert logs["data_error"] == pytest.approx(differences.std(), rel=0.2)
 
 
-def test_the_error_without_held_out_images_by_hand():
+def test_the_errors_by_hand():
     model = compiled()
     # Batches as they lie, the last one of the training images half as large.
     training = tuple(array[:40] for array in TRAINING)
-    logs = measured(model, batches(training), batches(VALIDATION))
 
     def squared_error(images, labels):
         right = model.predict(images, verbose=0)[labels == 1]
@@ -255,8 +254,15 @@ def test_the_error_without_held_out_images_by_hand():
         variance_of_an_image = (sizes * (losses - mean) ** 2).sum() / (len(parts) - 1)
         return variance_of_an_image / sizes.sum()
 
-    by_hand = math.sqrt(squared_error(*training) + squared_error(*VALIDATION))
-    assert logs["data_error"] == pytest.approx(by_hand, rel=1e-3)
+    trained, held_out, validation = (
+        squared_error(*part) for part in (training, HELD_OUT, VALIDATION)
+    )
+    logs = measured(model, batches(training), batches(VALIDATION), batches(HELD_OUT))
+    assert logs["overfitting_error"] ** 2 == pytest.approx(trained + held_out, rel=2e-3)
+    assert logs["data_error"] ** 2 == pytest.approx(held_out + validation, rel=2e-3)
+    logs = measured(model, batches(training), batches(VALIDATION))
+    assert logs["data_error"] ** 2 == pytest.approx(trained + validation, rel=2e-3)
+    assert "overfitting_error" not in logs
 
 
 class GlobalNoise(layers.Layer):
@@ -302,7 +308,7 @@ def test_training_goes_on_as_if_nothing_had_been_measured(as_data_set):
     history, state = train(measure=False)
     measured_history, measured_state = train(measure=True)
     assert {name: measured_history[name] for name in history} == history
-    assert len(measured_history) == len(history) + 4
+    assert len(measured_history) == len(history) + 5
     for one, other in zip(measured_state, state, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -554,13 +560,15 @@ def test_what_fit_does_not_get_is_told():
     assert model.optimizer.iterations == 2 * 12  # after one epoch each
 
 
-def test_the_snippet_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch):
+def test_the_snippet_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, caplog):
     _, snippet = (ROOT / "README.md").read_text().split("```python\n")
     shutil.copy(ROOT / "pyimagesearch" / "reasons.py", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "snippet.py").write_text(snippet.split("```")[0])
+    tf.get_logger().addHandler(caplog.handler)
     runpy.run_path("snippet.py")
+    assert caplog.text == "", "TensorFlow warns of many graphs"
     history = pickle.loads((tmp_path / "training.pickle").read_bytes())
     assert {len(values) for values in history.values()} == {10}
     assert {"loss_at_end", "val_loss_regularized", "data_error"} < set(history)
