@@ -500,6 +500,9 @@ def test_no_false_alarm(compile_with, fit_with):
     history = fit(model, epochs=2, **fit_with)
     at_end = model.evaluate(*TRAINING, verbose=0)
     assert history["loss_at_end"][-1] == pytest.approx(at_end, **ROUNDING)
+
+
+def test_no_false_alarm_in_mixed_precision():
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     try:
