@@ -14,14 +14,14 @@ ap.add_argument(
 )
 args = cli.parse_training_flags(ap)
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
-# It decides the first weights, dropout and the order of the images.
+# The seed decides the first weights, dropout and the order of the images.
 keras.utils.set_random_seed(args.seed)
 
 # Each finished epoch is saved at once. Ctrl-C says how many there are.
 save_history = SaveHistory(args.history)
 cli.explain_interrupt(save_history.summary)
 
-# The images; and whether any of them is in both sets, pixel for pixel.
+# The images; and how many are in both sets, pixel for pixel.
 print("[INFO] loading the images...")
 name, (trainX, trainY), (testX, testY) = datasets.load(args.dataset)
 leaks = datasets.count_leaks(trainX, testX)
@@ -36,7 +36,7 @@ testX = testX.astype("float32") / 255
 # 3 becomes [0, 0, 0, 1, 0, 0, 0, 0, 0, 0].
 trainY = keras.utils.to_categorical(trainY, 10)
 testY = keras.utils.to_categorical(testY, 10)
-# Take as many training images out of training as --hold-out says.
+# Set --hold-out training images aside.
 training, held_out = datasets.hold_out(name, trainX, trainY, args.hold_out, args.seed)
 labelNames = ["top", "trouser", "pullover", "dress", "coat", "sandal", "shirt"]
 labelNames += ["sneaker", "bag", "ankle boot"]
@@ -44,7 +44,7 @@ train = datasets.batches(*training, BS, seed=args.seed)
 test = datasets.batches(testX, testY, BS)
 print(f"[INFO] training MiniVGGNet on {len(training[0])} images of {name}...")
 schedule = keras.optimizers.schedules.InverseTimeDecay(INIT_LR, 1, INIT_LR / EPOCHS)
-opt = keras.optimizers.SGD(schedule, momentum=0.9)  # smaller steps with each update
+opt = keras.optimizers.SGD(schedule, momentum=0.9)  # the rate falls with each update
 model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
 callbacks = [save_history]

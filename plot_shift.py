@@ -56,7 +56,7 @@ if measured:
     print(gap.table(terms))
     print(f"[INFO] {gap.describe(terms)}")
 elif "loss_at_end" in H and args.metric != "loss":
-    print("[INFO] what makes the gap was measured of the loss: leave --metric out")
+    print("[INFO] what makes the gap was measured of the loss: omit --metric")
 else:
     how = "fashion_mnist.py --reasons, or README.md, Measure your own training"
     print(f"[INFO] to measure what makes the gap: {how}")

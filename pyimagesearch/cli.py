@@ -16,7 +16,7 @@ class UserError(SystemExit):
     """Something that the person at the terminal can put right.
 
     It ends a script as `sys.exit` with a message does: the line goes to stderr, the exit
-    code is 1, and there is no traceback. All other errors are bugs, and have one.
+    code is 1, and there is no traceback.
     """
 
     def __init__(self, message):
@@ -29,8 +29,8 @@ def warn(message):
 
 
 def _printable(text):
-    """Return the first 1,000 letters, with question marks for line breaks and the like."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:1000])
+    """Return the first 1,000 characters, with ? for line breaks and the like."""
+    return "".join(one if one.isprintable() else "?" for one in text[:1000])
 
 
 def parse_training_flags(parser):
@@ -39,7 +39,7 @@ def parse_training_flags(parser):
     Return what all flags say, as its `parse_args` does.
     """
     parser.epilog = "example: python %(prog)s --epochs 2 --reasons"
-    numbers = {  # default, lowest and help; at most what a seed may be
+    numbers = {  # default, lowest and help; the highest is that of a seed
         "epochs": (25, 1, "passes over the training images"),
         "batch-size": (32, 1, "training images per update of the weights"),
         "lr": (0.01, 1e-9, "learning rate of the first update"),
@@ -127,8 +127,8 @@ def end_line():
 def set_up_output():
     """Show each printed line at once, in a file, too; and never fail at a `print`.
 
-    Not if the output is closed, if its reader has gone away, or if it cannot show the
-    letters of a name. A notebook's output is left as it is.
+    It does not matter then if the output is closed, if its reader has gone away, or if
+    it cannot show the characters of a name. A notebook's output is left as it is.
     """
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (open to the end)

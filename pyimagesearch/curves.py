@@ -10,12 +10,12 @@ import math
 import re
 
 from pyimagesearch.cli import UserError, warn
-from pyimagesearch.safe_pickle import Foreign, TextKeys, from_numpy
+from pyimagesearch.safe_pickle import Foreign, StringKeys, from_numpy
 
 # What stands where numbers should, in plain words.
-KINDS = {str: "a text", list: "a list", tuple: "a list", type(None): "None"}
+KINDS = {str: "a string", list: "a list", tuple: "a list", type(None): "None"}
 KINDS |= {int: "a single number", float: "a single number", bool: "True or False"}
-KINDS |= {dict: "a dict", TextKeys: "a dict"}
+KINDS |= {dict: "a dict", StringKeys: "a dict"}
 
 # What `--reasons` adds to a history. Old ones have the first two only.
 MEASURED = ["loss_at_end", "val_loss_regularized"]

@@ -17,7 +17,7 @@ from pyimagesearch.backend import keras, tf
 from pyimagesearch.cli import UserError
 
 DOWNLOAD_TIMEOUT = 20  # seconds without a byte
-# Each of the digits is shown at so many places, in as many images in a row.
+# Copies of each digit, at different places, in as many images in a row.
 COPIES = 5
 
 
@@ -40,7 +40,7 @@ def load(dataset="any"):
     Raises
     ------
     UserError
-        If the data in the cache are damaged, or if Fashion MNIST was insisted on and
+        If the data in the cache are damaged, or if Fashion MNIST was asked for and
         cannot be had.
     """
     if dataset == "digits":
@@ -67,7 +67,7 @@ def load(dataset="any"):
 
 
 def load_digits():
-    """Return scikit-learn's 1,797 handwritten digits, dressed up as Fashion MNIST.
+    """Return scikit-learn's 1,797 handwritten digits in the format of Fashion MNIST.
 
     They are real 8x8 images. First they are split, stratified, 20% for validation, so
     that no digit has copies on both sides. Then each is enlarged 3 times to 24x24 and
@@ -115,7 +115,7 @@ def hold_out(dataset, images, labels, number, seed):
     number : int
         How many to draw.
     seed : int
-        The same draws the same.
+        The same seed draws the same images.
 
     Returns
     -------
@@ -173,8 +173,7 @@ def batches(images, labels, batch_size, seed=None):
     if seed is not None:
         data_set = data_set.shuffle(len(images), seed=seed)
     options = tf.data.Options()
-    # The thread that tunes can miss the word to stop, and an epoch then ends a minute
-    # late, with idle cores.
+    # Autotune's thread sometimes does not stop, and an epoch then ends a minute late.
     options.autotune.enabled = False
     # As Keras does: optimizing would copy the arrays once more.
     options.experimental_optimization.apply_default_optimizations = False

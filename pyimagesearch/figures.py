@@ -70,7 +70,7 @@ def show_or_save(figure, output, source, metric):
 def draw_terms(figure, terms):
     """Add a third panel below the two of a figure: the terms as bars, the gap as a line.
 
-    The figure grows, and the two panels keep their height. The terms are those of
+    The figure grows, and the two panels about keep their height. The terms are those of
     `gap.split`: what pushes the validation loss below the training loss is stacked above
     0, and what pushes it above, below 0.
     """
@@ -85,7 +85,7 @@ def draw_terms(figure, terms):
     styles = (("C5", ""), ("C2", "//"), ("C3", "..."), ("C4", ""))
     for name, (color, hatch) in zip(names, styles):
         sizes = np.nan_to_num(terms[name])
-        # Of the last one only, at the end of the bars: two would hide each other.
+        # Of the last one only, at the end of the bars: two would overlap.
         error = terms.get(f"{name} error") if name == names[-1] else None
         panel.bar(
             epochs,

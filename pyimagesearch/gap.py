@@ -57,8 +57,7 @@ def split(history):
     dict of str to numpy.ndarray of shape (epochs,)
         "gap" is the training loss minus the validation loss. "timing", "regularization",
         "overfitting" and "data" add up to it; without held-out images, the last two are
-        one, "overfitting + data". What is positive pushes the validation loss below the
-        training loss. "overfitting error" and "data error" (or "overfitting + data
+        one, "overfitting + data". A positive term raises the gap. "overfitting error" and "data error" (or "overfitting + data
         error") are standard errors, where they were measured. "by shift" is timing as
         the half-epoch shift estimates it: half of what the training loss falls to the
         next epoch. NaN stands for what is not known.
@@ -76,6 +75,7 @@ def split(history):
     last = [*terms][-1]
     for name, error in (("overfitting", "overfitting_error"), (last, "data_error")):
         if error in history:
+            # An error below 0, as any file may have one, cannot be drawn.
             terms[f"{name} error"] = np.abs(history[error])
     terms["by shift"] = np.append((loss[:-1] - loss[1:]) / 2, np.nan)
     return terms
@@ -95,12 +95,11 @@ def table(terms):
     names = ["gap", *term_names(terms), "by shift"]
     rows = [["epoch", *names]]
     for epoch in range(len(terms["gap"])):
-        rows.append([str(epoch)])
-        for name in names:
-            number = f"{terms[name][epoch]:+.4f}".replace("+nan", "-")
-            rows[-1].append(number + _error(terms, name, epoch))
-    widths = [5, *(max(map(len, column)) + 2 for column in list(zip(*rows))[1:])]
-    lines = ["".join(map(str.rjust, row, widths)) for row in rows]
+        numbers = [f"{terms[name][epoch]:+.4f}".replace("+nan", "-") for name in names]
+        errors = [_error(terms, name, epoch) for name in names]
+        rows.append([str(epoch), *map("".join, zip(numbers, errors))])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(map(str.rjust, row, widths)) for row in rows]
     if len(lines) > 13:
         lines[7:-1] = ["  ..."]
     return "\n".join(lines)
@@ -108,7 +107,7 @@ def table(terms):
 
 def _error(terms, name, epoch):
     """Return the error of a term as text, or nothing if it is not known."""
-    error = terms.get(f"{name} error", np.full(len(terms["gap"]), np.nan))[epoch]
+    error = terms[f"{name} error"][epoch] if f"{name} error" in terms else np.nan
     return "" if np.isnan(error) else f" +-{error:.4f}"
 
 

@@ -1,4 +1,4 @@
-"""Safe files: a run that is cut off loses no finished epoch. Not needed for the story.
+"""Save the history after every epoch, safely. Not needed for the story.
 
 A history is a dict of metric name to list of floats, one per epoch, as Keras's
 `History` keeps it. The file is a pickle that a bare `pickle.load` reads.

@@ -56,15 +56,15 @@ class MiniVGGNet:
             layers.BatchNormalization(),
             layers.MaxPooling2D((2, 2)),
             layers.Dropout(0.25),
-            # What was found anywhere in the image, put together.
+            # The classifier.
             layers.Flatten(),
             layers.Dense(512, activation="relu"),
             layers.BatchNormalization(),
             layers.Dropout(0.5),
-            # One probability per class.
             layers.Dense(classes, activation="softmax"),
         ]
-        # Only now, since each layer has drawn a seed: the others keep their weights.
+        # Only now, since each layer draws a seed when it is made: the first weights of
+        # the others stay the same.
         if not dropout:
             network = [
                 layer for layer in network if not isinstance(layer, layers.Dropout)

@@ -17,7 +17,7 @@ from pyimagesearch.safe_pickle import Foreign, from_numpy, loads
 INPUT = "history to draw: a pickle, .npy, JSON or CSV file"
 
 LARGEST = 1_000_000  # bytes: room for 25,000 epochs of four metrics
-# How files begin that are no history, or not yet.
+# How files begin that are refused.
 REFUSED = {
     rb"\s*$": "is empty: save the history again",
     rb"\x1f\x8b|PK\x03\x04|BZh|\xfd7zXZ": "is compressed: unpack it first",
@@ -25,17 +25,17 @@ REFUSED = {
     rb"version https://git-lfs": "is a Git LFS pointer: download the file itself",
     rb"\x93NUMPY[^\n]*'descr': (?!'\|O')": "is an array of numbers: save H.history",
 }
-# How the formats begin. A table has names in its first line, and in the next a number.
+# How the formats begin. A table has the names of metrics in its first line.
 JSON = rb"\s*[{[]\s*[]}[{\"\d-]"
-TABLE = rb"[^\0\n,;\t]*[,;\t][^\0\n]*\n[\s\"]*([-+.]?\d|[,;]|-?(?i:nan?|inf)\b)"
 PICKLE = rb"\x93NUMPY|\x80|\([dl]|[]}]q|c[\w.]+\n"
+TABLE = rb"\s*[^\0\n{[]*(loss|val_|test_)"
 
 
 def load_history(path):
     """Read a training history, also from a file that is not to be trusted.
 
     The file holds a dict by the names of metrics: as a pickle, also by `np.save`; as
-    JSON; or as a table with a line an epoch, as of Keras's `CSVLogger`. Return the dict.
+    JSON; or as a table with one row per epoch, such as `CSVLogger` writes. Return it.
     Of several pickles in a row, the first is read; a line on stderr tells of the others.
     Raise UserError if the file cannot be read, or holds something else.
     """
@@ -84,7 +84,7 @@ def _parse(content):
     """Return what a file holds, and where that ends."""
     if re.match(JSON, content):
         return json.loads(content), len(content)
-    if re.match(TABLE, content):
+    if re.match(TABLE, content) and not re.match(PICKLE, content):
         return _read_table(content.decode("utf-8", "replace")), len(content)
     # NumPy's header is a line.
     start = content.find(b"\n") + 1 if content.startswith(b"\x93NUMPY") else 0
@@ -104,9 +104,11 @@ def _count_pickles(content, end):
 
 def _read_table(text):
     """Return the columns of a table by their names, as numbers where they are."""
-    separator = max(",;\t", key=text.partition("\n")[0].count)
-    rows = csv.reader(text.splitlines(), delimiter=separator, skipinitialspace=True)
-    names, *rows = filter(None, rows)
+    first, *lines = filter(str.strip, text.splitlines())
+    separator = max(",;\t", key=first.count)
+    names, *rows = csv.reader(
+        [first, *lines], delimiter=separator, skipinitialspace=True
+    )
     columns = zip(names, zip(*rows, strict=True), strict=True)
     # pandas leaves the column of row numbers without a name.
     return {name: [*map(_read_cell, cells)] for name, cells in columns if name}

@@ -2,7 +2,8 @@
 
 At the end of each epoch, up to three more losses are taken in training mode: with
 dropout, and with the mean and variance of each batch in batch normalization. From the
-training loss to the validation loss they make steps, and each step changes one thing:
+training loss to the validation loss they make steps, and each step changes one thing,
+but for the cautions below:
 
     loss                          of training images, during the epoch
         timing                        when: during the epoch, or at its end
@@ -46,12 +47,11 @@ KERAS_VERSION = tuple(map(int, keras.__version__.split(".")[:2]))
 class MeasureReasons(keras.callbacks.Callback):
     """Add the losses that the gap is split by to what each epoch reports.
 
-    With them come `data_error` and, with held-out images, `overfitting_error`, the
-    standard errors of these terms (the first, without held-out images, that of
-    overfitting + data): two times in three, chance has a term off by no more. They are
-    estimated from the spread of the losses of the batches, so one batch has none (NaN).
-    They are too small if images come in groups that are alike, and too large if a data
-    set is sorted, by class for example.
+    With them come standard errors: `overfitting_error` and `data_error`; without
+    held-out images, `data_error` is that of overfitting + data. They are estimated from
+    the spread of the losses of the batches, so one batch has none (NaN). They are too
+    small if images come in groups that are alike, and too large if a data set is
+    sorted, by class for example.
 
     Put this callback first in the list that `fit` gets, so that the others see its
     numbers. It changes nothing in the training, bit for bit; but if a data set that
@@ -61,9 +61,9 @@ class MeasureReasons(keras.callbacks.Callback):
     ----------
     training_data, validation_data : tuple, tf.data.Dataset or keras.utils.PyDataset
         What `fit` gets. A tuple is (images, labels) or (images, labels, sample
-        weights), arrays that this callback deals into batches of its own. Give it what
-        `fit` gets as `sample_weight` or `class_weight` in the weights: a callback does
-        not see it. A data set must be batched, and know in how many batches.
+        weights), arrays that this callback shuffles into batches. Put what `fit` gets
+        as `sample_weight` or `class_weight` into the weights: a callback does not see
+        it. A data set must be batched, and know in how many batches.
     held_out_data : same as validation_data, optional
         Images drawn like the training images, which `fit` does not get.
     batch_size : int
@@ -80,7 +80,7 @@ class MeasureReasons(keras.callbacks.Callback):
     -----
     After `keras.utils.set_random_seed`, `fit` deals arrays into the same batches in
     every epoch (TensorFlow's issue 35682), and a network with batch normalization
-    learns them by heart. `loss_at_end` is taken in other batches, and so is higher: by
+    memorizes them. `loss_at_end` is taken in other batches, and so is higher: by
     0.003 to 0.010 in a run on Fashion MNIST. A `tf.data.Dataset` with `shuffle` avoids
     it.
     """
@@ -97,16 +97,15 @@ class MeasureReasons(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.training_data = self._checked(training_data)
         self.validation_data = self._checked(validation_data)
-        self.held_out_data = held_out_data
-        if held_out_data is not None:
-            self.held_out_data = self._checked(held_out_data)
+        has_none = held_out_data is None
+        self.held_out_data = None if has_none else self._checked(held_out_data)
 
     def on_train_begin(self, logs=None):
         """Prepare; and refuse, or warn of, what can be seen before the first epoch."""
         self._warn_of_own_steps()
         self._compare_batches(self.params.get("steps"))
         self._measure = {}
-        # A function for each mode: TensorFlow warns if one is made into five graphs.
+        # One for each mode: TensorFlow warns if one function is traced five times.
         for training in (True, False):
             losses = functools.partial(self._batch_losses, training)
             graph = tf.function(losses, autograph=False, reduce_retracing=True)
@@ -138,14 +137,14 @@ class MeasureReasons(keras.callbacks.Callback):
         variables = self.model.non_trainable_variables
         state = [keras.ops.convert_to_tensor(variable) for variable in variables]
         losses, sizes, batches = [], [], self._batches(data, epoch)
-        while some := [*itertools.islice(batches, AT_ONCE)]:
-            some_losses, state = self._measure[training](some, state)
-            losses += map(float, some_losses)
-            sizes += [len(tf.nest.flatten(batch)[0]) for batch in some]
+        while chunk := [*itertools.islice(batches, AT_ONCE)]:
+            chunk_losses, state = self._measure[training](chunk, state)
+            losses += map(float, chunk_losses)
+            sizes += [len(tf.nest.flatten(batch)[0]) for batch in chunk]
         return float(np.average(losses, weights=sizes)), _standard_error(losses, sizes)
 
     def _batches(self, data, epoch):
-        """Yield the batches of a data set; deal arrays into new ones in each epoch."""
+        """Yield the batches of a data set; shuffle arrays into new ones in each epoch."""
         if isinstance(data, keras.utils.PyDataset):
             yield from (data[batch] for batch in range(data.num_batches))
         elif isinstance(data, tf.data.Dataset):
@@ -164,7 +163,7 @@ class MeasureReasons(keras.callbacks.Callback):
         takes_mode = "training" in inspect.signature(model.call).parameters
         mode = {"training": training} if takes_mode else {}
         variables = model.non_trainable_variables
-        # The penalties that a scope collects are those of the weights in it.
+        # A scope collects penalties only of weights that it was given.
         weights = [(weight, weight.value) for weight in model.trainable_variables]
         for batch in batches:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
@@ -183,7 +182,7 @@ class MeasureReasons(keras.callbacks.Callback):
             if self._number_of_batches(data) < 1:  # -1 if infinite, -2 if unknown
                 advice = "use its take, or tf.data.experimental.assert_cardinality"
                 raise ValueError(
-                    f"a data set is empty, endless or of unknown length: {advice}"
+                    f"a data set is empty, infinite or of unknown length: {advice}"
                 )
             return data
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
@@ -208,7 +207,7 @@ class MeasureReasons(keras.callbacks.Callback):
         for step in ("train_step", "test_step"):
             if getattr(kind, step) is not getattr(keras.Model, step):
                 warnings.warn(
-                    f"{kind.__name__} has a {step} of its own: the terms hold only if it "
+                    f"{kind.__name__} has a custom {step}: the terms hold only if it "
                     "takes compute_loss of one forward pass",
                     stacklevel=3,
                 )
@@ -225,8 +224,9 @@ class MeasureReasons(keras.callbacks.Callback):
 
     def _compare_with_fit(self, epoch, logs):
         """Raise ValueError if `fit` has trained or validated on other data."""
-        # Of several batches in one execution, Keras reports the first or the last.
-        self._compare_batches(self._trained, self.model.steps_per_execution - 1)
+        if not self.model.stop_training:  # in the middle of the epoch, perhaps
+            # Of several batches in one execution, Keras reports the first or the last.
+            self._compare_batches(self._trained, self.model.steps_per_execution - 1)
         if "val_loss" not in logs:
             raise ValueError("give fit validation_data, and leave validation_freq at 1")
         if self._val_loss_is_compared:
@@ -255,7 +255,7 @@ def _standard_error(losses, sizes):
 
     The loss of a batch of n images has a variance of v / n, with v that of the loss of
     an image. So the squared distances of m batches from the mean, weighted by n, add up
-    to v * (m - 1); and the squared standard error of the mean is v / (all images).
+    to v * (m - 1) on average; and the squared standard error is v / (all images).
     """
     if len(losses) == 1:
         return math.nan

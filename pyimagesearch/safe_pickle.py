@@ -1,4 +1,4 @@
-"""Read a pickle, also a stranger's, and run nothing. Not needed to follow the story.
+"""Read an untrusted pickle, and run nothing. Not needed for the story.
 
 A pickle is a program for a small stack machine, and one of its instructions calls any
 function of any module. The standard library's recipe against that is an Unpickler with
@@ -21,8 +21,8 @@ import numpy as np
 
 # By the names of instructions, what the program has instead.
 INSTEAD = {
-    "EMPTY_DICT": b"(i.\nTextKeys\n",  # call the class that `find_class` has for this
-    "DICT": b"i.\nTextKeys\n",
+    "DICT": b"i.\nStringKeys\n",  # call the class that `find_class` has for this
+    "EMPTY_DICT": b"(i.\nStringKeys\n",
     "EMPTY_SET": b"]",  # make an empty list
     "ADDITEMS": b"e",  # append to it
     "FROZENSET": b"l",  # make a list
@@ -30,8 +30,12 @@ INSTEAD = {
 }
 
 
-class TextKeys(dict):
-    """A dict with texts as keys. Whole numbers become texts; other keys are dropped."""
+class StringKeys(dict):
+    """A dict with strings as keys. Integers become strings; other keys are dropped."""
+
+    def __init__(self, *items):  # keys and values in turn, as DICT has them
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            self[key] = value
 
     def __setitem__(self, key, value):
         if type(key) is str or (type(key) is int and abs(key) < 2**63):
@@ -41,7 +45,7 @@ class TextKeys(dict):
         """Take no attributes."""
 
 
-class Foreign(TextKeys):
+class Foreign(StringKeys):
     """What a pickle would make by a call: noted down, not made.
 
     As a dict it holds what the pickle puts into it by key. Other items are dropped.
@@ -56,7 +60,7 @@ class Foreign(TextKeys):
         What would become its attributes, or None.
     """
 
-    name, arguments, state = "another file", (), None
+    name, arguments, state = "another file", (), None  # for `persistent_load`
 
     def __init__(self, *arguments):
         self.arguments = arguments
@@ -75,7 +79,7 @@ class Foreign(TextKeys):
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
-        return TextKeys if module == "." else _stand_in(f"{module:.99}.{name:.99}")
+        return StringKeys if module == "." else _stand_in(f"{module:.99}.{name:.99}")
 
     def persistent_load(self, key):
         return Foreign()
@@ -88,7 +92,7 @@ def _stand_in(name):
 
 
 def loads(content, start=0):
-    """Return the object in a pickle, as far as it can be had without a call.
+    """Return the object in a pickle, as far as it can be had without calling anything.
 
     Parameters
     ----------
@@ -100,8 +104,8 @@ def loads(content, start=0):
     Returns
     -------
     thing : object
-        Made of dicts (`TextKeys`), lists, tuples, texts, bytes, numbers, True, False
-        and None; and of `Foreign` for all else. Sets are lists.
+        Made of dicts (`StringKeys`), lists, tuples, strings, bytes, numbers, True,
+        False and None; and of `Foreign` for all else. Sets are lists.
     end : int
         The number of bytes up to the end of the pickle.
 
@@ -119,7 +123,7 @@ def loads(content, start=0):
                 raise ValueError(f"a memo of {argument} places")
             program += INSTEAD.get(name, content[begin : file.tell()])
         thing = _Unpickler(io.BytesIO(program), encoding="latin1").load()
-    # Whatever goes wrong in a stranger's program is the fault of that program.
+    # Whatever goes wrong in an untrusted program is the fault of that program.
     except Exception as error:
         raise ValueError("the pickle is cut off or damaged") from error
     return thing, file.tell()
@@ -156,7 +160,7 @@ def from_numpy(value):
         code, order, (count,) = dtype.arguments[0], dtype.state[1], shape or [1]
         if isinstance(content, Foreign):  # encode(text, "latin1"), in protocols 0 to 2
             content = "".join(content.arguments[:1])
-        # The size comes first: one long text could stand for many numbers.
+        # The size comes first: one long string could stand for many numbers.
         numbers = re.fullmatch("b1|f[248]|[iu][1248]", code)
         if numbers and len(content) == int(code[1]) * count:
             content = content.encode("latin1") if isinstance(content, str) else content

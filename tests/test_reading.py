@@ -8,6 +8,7 @@ import json
 import lzma
 import math
 import pickle
+import pickletools
 import sys
 import types
 
@@ -76,7 +77,9 @@ NPY = saved_by(np.save, H)
         "epoch;accuracy;loss;val_loss\r\n0;NA;0.5;0.4\r\n1;0.6;0.25;0.3\r\n",
         "\ufeffloss\tval_loss\r\n0.5\t0.4\r\n0.25\t0.3\r\n",
         '"loss", "val_loss"\n"0.5", "0.4"\n.25, .3\n\n',
-        "lr,loss,val_loss\nnan,0.5,0.4\nNA,0.25,0.3\n",
+        "\nmodel,loss,val_loss\na,0.5,0.4\nb,0.25,0.3\n",
+        # A pickle without zeros, in which "loss" comes early.
+        pickletools.optimize(pickle.dumps(H, 2)),
     ],
 )
 def test_is_drawn(path, capsys, content):
@@ -106,7 +109,7 @@ DICT = "is no dict of lists of numbers: save H.history"
 LIST = "save a list of numbers, one per epoch"
 TWO = "lacks a training or a validation curve of"
 SUCH = f"{TWO} loss, and has"
-OTHERS = ["{'loss': [0.5]}", "[INFO] a, b\n", "a, b\nc, d\n", "loss,val_loss\n"]
+OTHERS = ["{'loss': [0.5]}", "[INFO] a, b\n", "a, b\nc, d\n"]
 EACH = "each needs one per epoch (validation_freq=1)"
 SQUARE = np.zeros((2, 2)).T
 # What is said, and of what.
@@ -121,7 +124,10 @@ REFUSED = {
     "is larger than a megabyte: save H.history alone": [
         {**H, "weights": [0.5] * 200_000}
     ],
-    "is cut off or damaged: save it again": [content[:-9] for content in WHOLE],
+    "is cut off or damaged: save it again": [
+        *(content[:-9] for content in WHOLE),
+        "loss,val_loss\n",
+    ],
     "is no pickle, .npy, JSON or CSV of a history": OTHERS,
     "is an array of numbers: save H.history": [saved_by(np.save, [0.5, 0.4])],
     DICT: [np.zeros(2), ([0.5], [0.4]), "[0.5, 0.4]", 0.5, np.float32(0.5)],
@@ -135,11 +141,11 @@ REFUSED = {
     f"{SUCH} nothing": [{}, "{}"],
     f"{SUCH} loss, lr": [{"loss": [1], "lr": [1]}],
     f"has a single number as loss: {LIST}": [{**H, "loss": 0.5}],
-    f"has a text as loss: {LIST}": [{**H, "loss": "0.5, 0.4"}],
+    f"has a string as loss: {LIST}": [{**H, "loss": "0.5, 0.4"}],
     f"has a dict as loss: {LIST}": [{**H, "loss": {"best": 0.5}}],
     f"has an empty list as loss: {LIST}": [loss(), {**H, "loss": np.zeros(0)}],
     f"has an object of numpy.ndarray as loss: {LIST}": [{**H, "loss": SQUARE}],
-    f"has a text in loss: {LIST}": [loss(0.5, "0.4"), "a;loss;val_loss\n0;0,5;0,4\n"],
+    f"has a string in loss: {LIST}": [loss(0.5, "0.4"), "a;loss;val_loss\n0;0,5;0,4\n"],
     f"has None in loss: {LIST}": [loss(0.5, None)],
     f"has a list in loss: {LIST}": [loss([0.5], [0.4]), loss(np.array([0.5]))],
     f"has True or False in loss: {LIST}": [loss(True, False), loss(np.bool_(True))],
@@ -254,7 +260,7 @@ def test_what_reasons_measured(capsys):
         assert curves.measured_losses({**H, name: values}, "FILE") == {}
     assert capsys.readouterr().err == ""
     for name in NEW:
-        with pytest.raises(UserError, match=f"a text in {name}"):
+        with pytest.raises(UserError, match=f"a string in {name}"):
             curves.measured_losses({**H, **NEW, name: [0.1, "0.2"]}, "FILE")
     curves.measured_losses({**H, **OLD, "loss_at_end": [1, NAN]}, "FILE")
     assert "loss_at_end is not finite in 1 of 2 epochs" in capsys.readouterr().err

@@ -414,9 +414,9 @@ UNKNOWN_LENGTH = batches(TRAINING).filter(lambda images, labels: True)
         (TRAINING[0], r"give \(images, labels\)"),
         ((TRAINING[0], VALIDATION[1]), "as many labels as images"),
         (tuple(array[:0] for array in TRAINING), "one or more of each"),
-        (batches(TRAINING).repeat(), "is empty, endless or of unknown length"),
-        (UNKNOWN_LENGTH, "is empty, endless or of unknown length"),
-        (Endless(*TRAINING), "is empty, endless or of unknown length"),
+        (batches(TRAINING).repeat(), "is empty, infinite or of unknown length"),
+        (UNKNOWN_LENGTH, "is empty, infinite or of unknown length"),
+        (Endless(*TRAINING), "is empty, infinite or of unknown length"),
     ],
 )
 def test_data_that_cannot_be_measured_on_are_refused(unfit, reason):
@@ -502,6 +502,18 @@ def test_no_false_alarm(compile_with, fit_with):
     assert history["loss_at_end"][-1] == pytest.approx(at_end, **ROUNDING)
 
 
+def test_no_false_alarm_where_training_stops_within_an_epoch():
+    model = compiled()
+    stop = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: setattr(model, "stop_training", True)
+    )
+    callbacks = [MeasureReasons(TRAINING, VALIDATION, batch_size=16), stop]
+    data = {"validation_data": VALIDATION, "batch_size": 16}
+    history = model.fit(*TRAINING, **data, callbacks=callbacks, verbose=0).history
+    at_end = model.evaluate(*TRAINING, verbose=0)
+    assert history["loss_at_end"] == [pytest.approx(at_end, **ROUNDING)]
+
+
 def test_no_false_alarm_in_mixed_precision():
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
@@ -551,7 +563,7 @@ def test_a_step_of_its_own_is_warned_of():
             return super().train_step(data)
 
     model = Own(plain_network().layers)
-    with pytest.warns(UserWarning, match="Own has a train_step of its own"):
+    with pytest.warns(UserWarning, match="Own has a custom train_step"):
         fit(compiled(model))
 
 

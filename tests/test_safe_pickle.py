@@ -40,7 +40,7 @@ def test_reads_what_pickle_reads(protocol):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_the_keys_of_a_dict_are_texts(protocol):
+def test_the_keys_of_a_dict_are_strings(protocol):
     keys = {0: "fold", -(2**62): 0, 2**63: 1, 0.5: 2, None: 3, True: 4, (1,): 5}
     history = read(pickle.dumps({"a": 1, **keys}, protocol))
     assert history == {"a": 1, "0": "fold", str(-(2**62)): 0}
@@ -60,6 +60,7 @@ def test_what_a_call_would_make_is_noted_down(protocol):
     error.__dict__["note"] = functools.partial(print, 1)
     assert read(pickle.dumps(error, protocol)).name.endswith("UnicodeDecodeError")
     assert read(b"Pa\n.").name == "another file"
+    assert read(b"(S'a'\nF1.0\nI5\nI6\nd.") == {"a": 1.0, "5": 6}  # seldom written
 
 
 def test_pickles_in_a_row():
@@ -170,7 +171,7 @@ BAD = [
     (b"[" * 200_000, DAMAGED),
     (b'{"a":' * 200_000, DAMAGED),
     (b"," * 999_999, NO_KIND),
-    (b"," * 400_000 + b"\n" + b"," * 400_000, "has nothing"),
+    (b"loss" + b"," * 400_000 + b"\n" + b"," * 400_000, "and has loss"),
     # Dict keys, and places in the memo, that all have one hash.
     (b"}(" + b"N".join(SAME_HASH) + b"Nu.", "has 2305843009213693951, "),
     (b"N" + b"".join(PLACES) + b".", NO_KIND),
@@ -180,7 +181,11 @@ BAD = [
     (b"}((K\x01\x91K\x01u.", "has nothing"),
     (b"\x8f(K\x01\x90.", "no dict of lists"),
     # Attributes of a function, and of the dicts that are made: in a dict, and for slots.
-    (b"c.\nTextKeys\nN}U\x06valuesK\0s\x86b.", DAMAGED),
+    (b"c.\nStringKeys\nN}U\x06valuesK\0s\x86b.", DAMAGED),
+    # Dicts that are called by the name that they have here.
+    (b"c.\nStringKeys\n])" + b"2\x86" * 40 + b"K\x01\x86a\x85R.", DAMAGED),
+    (b"c.\nStringKeys\n)" + b"2\x86" * 40 + b"K\x01\x86R.", "has nothing"),
+    (b"c.\nStringKeys\n]K\x05K\x06\x86a\x85R.", DAMAGED),
     (b"ccopyreg\n_reconstructor\n}}U\x04nameK\5sb\x85R.", DAMAGED),
     (b"c_codecs\nencode\n}U\x01aK\x01sb.", DAMAGED),
     (b"c_codecs\nencode\nN}U\x0c__defaults__Ns\x86b.", DAMAGED),
