@@ -41,13 +41,17 @@ def choose_curves(history, metric, path):
         training, other = _numbers(history, pairs[metric], path).values()
         data = "test" if pairs[metric][1].startswith("test_") else "validation"
         return {f"training {metric}": training, f"{data} {metric}": other}
-    advice = f": try --metric {' or '.join(pairs)}"
-    if not pairs:
-        advice = f", and has {', '.join(history) or 'nothing'}"
-        if any(isinstance(value, dict) for value in history.values()):
-            advice += ": save one of these by itself"
-    problem = f"lacks a training or a validation curve of {metric}"
-    raise UserError(f"{path} {problem}{advice:.300}")
+    if pairs:
+        advice = f"try --metric {' or '.join(pairs):.300}"
+        raise UserError(
+            f"{path} has no training and validation curve of {metric}: {advice}"
+        )
+    names = f"{', '.join(history) or 'nothing':.300}"
+    advice = "give fit validation_data"
+    if any(isinstance(value, dict) for value in history.values()):
+        advice = "save one of these by itself"
+    both = f"but not both {metric} and val_{metric}"
+    raise UserError(f"{path} has {names}, {both}: {advice}")
 
 
 def measured_losses(history, path):

@@ -154,7 +154,11 @@ def test_only_epochs_that_have_all_numbers_are_spoken_of():
             "0.125 unshifted, 0 shifted (epochs: 9)",
         ),
         # Epoch 1 lacks its training loss, which epoch 0 needs as well.
-        ([1, math.nan, 4, 2], [9, 9, 2, 9], "2 unshifted, 1 shifted (epochs: 1)"),
+        (
+            [1, math.nan, 4, 2],
+            [9, 9, 2, 9],
+            "2 unshifted, 1 shifted (epochs: 1)",
+        ),
         ([1.0], [0.5], "comparing the curves takes two epochs"),
         ([0.4] * 3, [0.4] * 3, "no closer"),
         ([1.0, 0.6, 0.4], [2.0, 2.0, 2.0], "no closer"),

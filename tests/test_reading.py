@@ -107,8 +107,7 @@ WHOLE += [pickle.dumps(ORDERED, 0), json.dumps(H).encode()]
 LFS = "version https://git-lfs.github.com/spec/v1\nsize 1\n"
 DICT = "is no dict of lists of numbers: save H.history"
 LIST = "save a list of numbers, one per epoch"
-TWO = "lacks a training or a validation curve of"
-SUCH = f"{TWO} loss, and has"
+NOT_BOTH = "but not both loss and val_loss: save one of these by itself"
 OTHERS = ["{'loss': [0.5]}", "[INFO] a, b\n", "a, b\nc, d\n"]
 EACH = "each needs one per epoch (validation_freq=1)"
 SQUARE = np.zeros((2, 2)).T
@@ -134,12 +133,14 @@ REFUSED = {
     "is a list of 2 dicts: save one dict of lists of numbers": [
         *([H, H], [ORDERED, ORDERED], np.array([H, H]), json.dumps([H, H]))
     ],
-    f"{SUCH} 0, 1: save one of these by itself": [{0: H, 1: H}],
-    f"{SUCH} train, val: save one of these by itself": [
+    f"has 0, 1, {NOT_BOTH}": [{0: H, 1: H}],
+    f"has train, val, {NOT_BOTH}": [
         '{"train": {"loss": [0.5]}, "val": {"loss": [0.4]}}'
     ],
-    f"{SUCH} nothing": [{}, "{}"],
-    f"{SUCH} loss, lr": [{"loss": [1], "lr": [1]}],
+    "has nothing, but not both loss and val_loss: give fit validation_data": [{}, "{}"],
+    "has loss, lr, but not both loss and val_loss: give fit validation_data": [
+        {"loss": [1], "lr": [1]}
+    ],
     f"has a single number as loss: {LIST}": [{**H, "loss": 0.5}],
     f"has a string as loss: {LIST}": [{**H, "loss": "0.5, 0.4"}],
     f"has a dict as loss: {LIST}": [{**H, "loss": {"best": 0.5}}],
@@ -223,7 +224,7 @@ def test_which_names_are_drawn(path, names, metric, other):
 )
 def test_what_metric_takes(path, names, metric, told):
     history = {name: [1] for name in names.split()}
-    reason = f"{TWO} {metric}: try --metric {told}"
+    reason = f"has no training and validation curve of {metric}: try --metric {told}"
     assert refusal(path, history, metric) == f"FILE {reason}"
 
 

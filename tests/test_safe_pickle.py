@@ -137,7 +137,7 @@ BAD = [
     (b"cos\nsystem\n(S'touch ran'\ntR.", "is an object of os.system"),
     (b"(S'touch ran'\nios\nsystem\n.", "is an object of os.system"),
     (b"cposix\nsystem\n(S'touch ran'\ntR}b.", "is an object of posix.system"),
-    (b"(dVloss\ncos\nsystem\n(S'touch ran'\ntRs.", "and has loss"),
+    (b"(dVloss\ncos\nsystem\n(S'touch ran'\ntRs.", "has loss, but not both"),
     (pickle.dumps(Command()), "is an object of builtins.print"),
     (with_loss(Command()), "an object of builtins.print in loss"),
     (with_loss(np.complex64(1)), "multiarray.scalar in loss"),
@@ -171,7 +171,7 @@ BAD = [
     (b"[" * 200_000, DAMAGED),
     (b'{"a":' * 200_000, DAMAGED),
     (b"," * 999_999, NO_KIND),
-    (b"loss" + b"," * 400_000 + b"\n" + b"," * 400_000, "and has loss"),
+    (b"loss" + b"," * 400_000 + b"\n" + b"," * 400_000, "has loss, but not both"),
     # Dict keys, and places in the memo, that all have one hash.
     (b"}(" + b"N".join(SAME_HASH) + b"Nu.", "has 2305843009213693951, "),
     (b"N" + b"".join(PLACES) + b".", NO_KIND),
