@@ -25,10 +25,10 @@ REFUSED = {
     rb"version https://git-lfs": "is a Git LFS pointer: download the file itself",
     rb"\x93NUMPY[^\n]*'descr': (?!'\|O')": "is an array of numbers: save H.history",
 }
-# How the formats begin. A table has the names of metrics in its first line.
+# How the formats begin. A table has names in its first line, those of metrics, too.
 JSON = rb"\s*[{[]\s*[]}[{\"\d-]"
 PICKLE = rb"\x93NUMPY|\x80|\([dl]|[]}]q|c[\w.]+\n"
-TABLE = rb"\s*[^\0\n{[]*(loss|val_|test_)"
+TABLE = rb"\s*(?=[^\0\n]*[,;\t])[^\0\n{[]*(loss|val_|test_)"
 
 
 def load_history(path):

@@ -108,7 +108,7 @@ LFS = "version https://git-lfs.github.com/spec/v1\nsize 1\n"
 DICT = "is no dict of lists of numbers: save H.history"
 LIST = "save a list of numbers, one per epoch"
 NOT_BOTH = "but not both loss and val_loss: save one of these by itself"
-OTHERS = ["{'loss': [0.5]}", "[INFO] a, b\n", "a, b\nc, d\n"]
+OTHERS = ["{'loss': [0.5]}", "[INFO] a, b\n", "# My loss\n\nIt is low.\n"]
 EACH = "each needs one per epoch (validation_freq=1)"
 SQUARE = np.zeros((2, 2)).T
 # What is said, and of what.
