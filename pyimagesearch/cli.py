@@ -44,7 +44,7 @@ def parse_training_flags(parser):
         "batch-size": (32, 1, "training images per update of the weights"),
         "lr": (0.01, 1e-9, "learning rate of the first update"),
         "seed": (42, 0, "of all that is random: repeats a run on the same processor"),
-        "hold-out": (0, 0, "training images to measure on, not to train on"),
+        "hold-out": (0, 0, "training images to leave out, for --reasons to measure on"),
     }
     for name, (default, _, meaning) in numbers.items():
         parser.add_argument(
