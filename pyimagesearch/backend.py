@@ -27,8 +27,9 @@ cli.set_up_output()
 cli.explain_interrupt()
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-# While Keras and TensorFlow are imported, file descriptor 2 leads to a filter: TensorFlow's C++ side
-# writes there, past sys.stderr. In a session of its own, Ctrl-C does not reach it.
+# While Keras and TensorFlow are imported, file descriptor 2 leads to a filter, since
+# TensorFlow's C++ side writes there, past sys.stderr. In a session of its own, Ctrl-C
+# does not reach the filter.
 with subprocess.Popen(
     [sys.executable, "-c", FILTER, CHATTER],
     stdin=subprocess.PIPE,

@@ -15,8 +15,8 @@ ENVIRONMENT = (
 class UserError(SystemExit):
     """Something that the person at the terminal can put right.
 
-    It ends a script as `sys.exit` with a message does: the line goes to stderr, the exit
-    code is 1, and there is no traceback.
+    It ends a script as `sys.exit` with a message does: the line goes to stderr, the
+    exit code is 1, and there is no traceback.
     """
 
     def __init__(self, message):
@@ -34,9 +34,9 @@ def _printable(text):
 
 
 def parse_training_flags(parser):
-    """Add the flags that the tutorial does not have to fashion_mnist.py's ArgumentParser.
+    """Add the flags that the tutorial does not have to that of fashion_mnist.py.
 
-    Return what all flags say, as its `parse_args` does.
+    `parser` is its ArgumentParser; return what `parse_args` returns.
     """
     parser.epilog = "example: python %(prog)s --epochs 2 --reasons"
     numbers = {  # default, lowest and help; the highest is that of a seed
@@ -100,8 +100,8 @@ def check_writable(path, flag):
 def explain_interrupt(summary=lambda: "nothing was saved"):
     """Let Ctrl-C, and a missing package, end the script in one line instead of many.
 
-    `summary` returns what the line says at Ctrl-C of the work done so far. The exit code
-    is 130 then, as after any program that Ctrl-C ends.
+    `summary` returns what the line says at Ctrl-C of the work done so far. The exit
+    code is 130 then, as after any program that Ctrl-C ends.
     """
 
     def hook(kind, value, traceback):

@@ -1,9 +1,9 @@
 """Find the curves in a history, and refuse all else. Not needed for the story.
 
-A history is a dict by the names of metrics, from `load_history`; `path` is its file, for
-messages. Curves are returned as lists of floats of equal length, one number per epoch.
-NaN stands for a number that is not finite, or above 1e300; where there are some, a line
-on stderr says so.
+A history is a dict by the names of metrics, from `load_history`; `path` is its file,
+for messages. Curves are returned as lists of floats of equal length, one number per
+epoch. NaN stands for a number that is not finite, or above 1e300; where there are some,
+a line on stderr says so.
 """
 
 import math
@@ -25,10 +25,10 @@ MEASURED_LATER = ["held_out_loss_regularized", "overfitting_error", "data_error"
 def choose_curves(history, metric, path):
     """Return the training curve of a metric, and the one on validation or test data.
 
-    METRIC, or else train_METRIC, is the training curve; val_METRIC, or else test_METRIC,
-    is the other. They are in a dict by their labels: "training METRIC", then "validation
-    METRIC" or "test METRIC". UserError is raised if one of the two is not there, not made
-    of numbers, never finite, or shorter than the other.
+    METRIC, or else train_METRIC, is the training curve; val_METRIC, or else
+    test_METRIC, is the other. They are in a dict by their labels: "training METRIC",
+    then "validation METRIC" or "test METRIC". UserError is raised if one of the two is
+    not there, not made of numbers, never finite, or shorter than the other.
     """
     pairs = {}
     for name in history:

@@ -68,11 +68,10 @@ def show_or_save(figure, output, source, metric):
 
 
 def draw_terms(figure, terms):
-    """Add a third panel below the two of a figure: the terms as bars, the gap as a line.
+    """Add a third panel to a figure of two: the terms as bars, the gap as a line.
 
     The figure grows, and the two panels about keep their height. The terms are those of
-    `gap.split`: what pushes the validation loss below the training loss is stacked above
-    0, and what pushes it above, below 0.
+    `gap.split`: what raises the gap is stacked above 0, and what lowers it, below.
     """
     grid = figure.add_gridspec(3, 1)
     for panel, cell in zip(figure.axes, grid):

@@ -55,12 +55,13 @@ def split(history):
     Returns
     -------
     dict of str to numpy.ndarray of shape (epochs,)
-        "gap" is the training loss minus the validation loss. "timing", "regularization",
-        "overfitting" and "data" add up to it; without held-out images, the last two are
-        one, "overfitting + data". A positive term raises the gap. "overfitting error" and "data error" (or "overfitting + data
-        error") are standard errors, where they were measured. "by shift" is timing as
-        the half-epoch shift estimates it: half of what the training loss falls to the
-        next epoch. NaN stands for what is not known.
+        "gap" is the training loss minus the validation loss. "timing",
+        "regularization", "overfitting" and "data" add up to it; without held-out
+        images, the last two are one, "overfitting + data". A positive term raises the
+        gap. "overfitting error" and "data error" (or "overfitting + data error") are
+        standard errors, where they were measured. "by shift" is timing as the
+        half-epoch shift estimates it: half of what the training loss falls to the next
+        epoch. NaN stands for what is not known.
     """
     loss, val_loss = np.array(history["loss"]), np.array(history["val_loss"])
     at_end = np.array(history["loss_at_end"])

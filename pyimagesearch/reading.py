@@ -36,8 +36,8 @@ def load_history(path):
 
     The file holds a dict by the names of metrics: as a pickle, also by `np.save`; as
     JSON; or as a table with one row per epoch, such as `CSVLogger` writes. Return it.
-    Of several pickles in a row, the first is read; a line on stderr tells of the others.
-    Raise UserError if the file cannot be read, or holds something else.
+    Of several pickles in a row, the first is read; a line on stderr tells of the
+    others. Raise UserError if the file cannot be read, or holds something else.
     """
     try:
         with open(path, "rb") as file:

@@ -78,7 +78,7 @@ class MeasureReasons(keras.callbacks.Callback):
 
     Notes
     -----
-    After `keras.utils.set_random_seed`, `fit` deals arrays into the same batches in
+    After `keras.utils.set_random_seed`, `fit` puts arrays into the same batches in
     every epoch (TensorFlow's issue 35682), and a network with batch normalization
     memorizes them. `loss_at_end` is taken in other batches, and so is higher: by
     0.003 to 0.010 in a run on Fashion MNIST. A `tf.data.Dataset` with `shuffle` avoids
@@ -144,7 +144,7 @@ class MeasureReasons(keras.callbacks.Callback):
         return float(np.average(losses, weights=sizes)), _standard_error(losses, sizes)
 
     def _batches(self, data, epoch):
-        """Yield the batches of a data set; shuffle arrays into new ones in each epoch."""
+        """Yield the batches of a data set; of arrays, new ones in each epoch."""
         if isinstance(data, keras.utils.PyDataset):
             yield from (data[batch] for batch in range(data.num_batches))
         elif isinstance(data, tf.data.Dataset):
@@ -177,7 +177,7 @@ class MeasureReasons(keras.callbacks.Callback):
     # From here on: what would be measured wrongly is refused.
 
     def _checked(self, data):
-        """Return data that can be measured on, arrays as NumPy's; or raise ValueError."""
+        """Return data to measure on, arrays as NumPy's; or raise ValueError."""
         if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
             if self._number_of_batches(data) < 1:  # -1 if infinite, -2 if unknown
                 advice = "use its take, or tf.data.experimental.assert_cardinality"

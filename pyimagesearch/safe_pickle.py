@@ -6,9 +6,10 @@ a `find_class` of one's own. Here it finds nothing, but hands out stand-ins that
 down what would have been called.
 
 The recipe leaves two doors open. A pickle numbers what it needs again, and for a number
-of two billion the Unpickler makes a table of gigabytes. And what is put into a dict or a
-set is hashed, which takes years for tuples in tuples. So `loads` goes through the program
-first: it refuses such numbers, and replaces the instructions that make dicts and sets.
+of two billion the Unpickler makes a table of gigabytes. And what is put into a dict or
+a set is hashed, which takes years for tuples in tuples. So `loads` goes through the
+program first: it refuses such numbers, and replaces the instructions that make dicts
+and sets.
 """
 
 import functools

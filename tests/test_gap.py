@@ -140,8 +140,8 @@ def test_only_epochs_that_have_all_numbers_are_spoken_of():
 @pytest.mark.parametrize(
     ("training", "validation", "says"),
     [
-        # Epochs 0 and 1 have a next one. Unshifted: |1 - 0.6| and |0.5 - 0.5|, mean 0.2.
-        # Shifted: |(1 + 0.5) / 2 - 0.6| and |(0.5 + 0.4) / 2 - 0.5|, mean 0.1.
+        # Epochs 0 and 1 have a next one. Unshifted: |1 - 0.6| and |0.5 - 0.5|, mean
+        # 0.2. Shifted: |(1 + 0.5) / 2 - 0.6| and |(0.5 + 0.4) / 2 - 0.5|, mean 0.1.
         (
             [1.0, 0.5, 0.4],
             [0.6, 0.5, 0.1],

@@ -99,7 +99,8 @@ def test_a_run_with_reasons_gets_a_third_panel_and_a_table(
         by_hand["overfitting + data"] = [-0.05, -0.15, 0.1]
     bars = [one for one in panels[2].containers if isinstance(one, BarContainer)]
     assert [one.get_label().removesuffix(" ± error") for one in bars] == list(by_hand)
-    # Stacked from 0: what is above it adds up to the one end, what is below to the other.
+    # Stacked from 0: what is above it adds up to the one end, what is below to the
+    # other.
     ends = np.zeros((2, 3))
     for bar, values in zip(bars, by_hand.values()):
         for epoch, (patch, value) in enumerate(zip(bar, values)):

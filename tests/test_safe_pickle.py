@@ -180,7 +180,8 @@ BAD = [
     # A frozen set, and a set: those with one hash are easily made.
     (b"}((K\x01\x91K\x01u.", "has nothing"),
     (b"\x8f(K\x01\x90.", "no dict of lists"),
-    # Attributes of a function, and of the dicts that are made: in a dict, and for slots.
+    # Attributes of a function, and of the dicts that are made: in a dict, and for
+    # slots.
     (b"c.\nStringKeys\nN}U\x06valuesK\0s\x86b.", DAMAGED),
     # Dicts that are called by the name that they have here.
     (b"c.\nStringKeys\n])" + b"2\x86" * 40 + b"K\x01\x86a\x85R.", DAMAGED),
