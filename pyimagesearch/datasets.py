@@ -27,8 +27,8 @@ def load(dataset="any"):
     Parameters
     ----------
     dataset : {"fashion-mnist", "digits", "any"}
-        "any" stands for Fashion MNIST or, where it is not in Keras's cache and cannot be
-        downloaded, for the digits; two printed lines then say so.
+        "any" stands for Fashion MNIST or, where it is not in Keras's cache and cannot
+        be downloaded, for the digits; two printed lines then say so.
 
     Returns
     -------
@@ -101,33 +101,12 @@ def _at_places(images, labels, random):
 
 
 def hold_out(dataset, images, labels, number, seed):
-    """Draw training images at random that are not to be trained on.
+    """Draw a number of training images at random that are not to be trained on.
 
-    The images of one of the 1,797 digits stay together: of the last one that is drawn,
-    up to 4 images are in neither part.
-
-    Parameters
-    ----------
-    dataset : {"fashion-mnist", "digits"}
-        Which of the two the images are.
-    images, labels : numpy.ndarray
-        The training data, of equal length.
-    number : int
-        How many to draw.
-    seed : int
-        The same seed draws the same images.
-
-    Returns
-    -------
-    training : (images, labels)
-        The others, in their order.
-    held_out : (images, labels) or None
-        Those drawn; None if the number is 0.
-
-    Raises
-    ------
-    UserError
-        If none is left to train on.
+    Images and labels are arrays of equal length. Return (images, labels) of the others,
+    in their order, and of those drawn, or None if the number is 0. The same seed draws
+    the same. The copies of one of the "digits" stay together, so up to 4 of the last
+    one that is drawn are in neither. Raise UserError if none is left to train on.
     """
     if not number:
         return (images, labels), None
@@ -152,22 +131,11 @@ def count_leaks(training_images, validation_images):
 
 
 def batches(images, labels, batch_size, seed=None):
-    """Return images and labels in batches, as a data set for `fit` and `predict`.
+    """Return arrays of images and labels as a `tf.data.Dataset` of batches.
 
-    Parameters
-    ----------
-    images, labels : numpy.ndarray
-        Arrays of equal length.
-    batch_size : int
-        The last batch may be smaller.
-    seed : int, optional
-        With a seed, images are shuffled anew in each epoch: in every run the same way,
-        if the seed here and that of `set_random_seed` are. Without, their order stays.
-
-    Returns
-    -------
-    tf.data.Dataset
-        Of (images, labels).
+    The last batch may be smaller. With a seed, images are shuffled anew in each epoch:
+    in every run the same way, if the seed here and that of `set_random_seed` are the
+    same. Without one, their order stays.
     """
     data_set = tf.data.Dataset.from_tensor_slices((images, labels))
     if seed is not None:

@@ -49,16 +49,9 @@ class StringKeys(dict):
 class Foreign(StringKeys):
     """What a pickle would make by a call: noted down, not made.
 
-    As a dict it holds what the pickle puts into it by key. Other items are dropped.
-
-    Attributes
-    ----------
-    name : str
-        The dotted name of what would be called: a class or a function.
-    arguments : tuple
-        What it would be called with.
-    state : object
-        What would become its attributes, or None.
+    As a dict it holds what the pickle puts into it by key. Other items are dropped. The
+    name is the dotted one of the class or function that would be called, with these
+    arguments; the state would become its attributes.
     """
 
     name, arguments, state = "another file", (), None  # for `persistent_load`
@@ -93,27 +86,12 @@ def _stand_in(name):
 
 
 def loads(content, start=0):
-    """Return the object in a pickle, as far as it can be had without calling anything.
+    """Return the object in a pickle, and where in the content the pickle ends.
 
-    Parameters
-    ----------
-    content : bytes
-        Holds a pickle, of any protocol from 0 to 5.
-    start : int
-        The number of bytes before it.
-
-    Returns
-    -------
-    thing : object
-        Made of dicts (`StringKeys`), lists, tuples, strings, bytes, numbers, True,
-        False and None; and of `Foreign` for all else. Sets are lists.
-    end : int
-        The number of bytes up to the end of the pickle.
-
-    Raises
-    ------
-    ValueError
-        If there is no whole pickle.
+    `content` has a pickle of any protocol from 0 to 5 after `start` bytes. The object
+    is made of dicts (`StringKeys`), lists, tuples, strings, bytes, numbers, True, False
+    and None; and of `Foreign` for all else. Sets are lists. ValueError is raised if
+    there is no whole pickle.
     """
     file, program = io.BytesIO(content), bytearray()
     file.seek(start)
@@ -133,17 +111,9 @@ def loads(content, start=0):
 def from_numpy(value):
     """Return the number that a NumPy scalar is, and the list that an array is.
 
-    Parameters
-    ----------
-    value : object
-        From `loads`.
-
-    Returns
-    -------
-    object
-        An int, float or bool for a scalar of these, or an array without an axis. A list
-        for an array of one axis, which is one of anything if it is one of objects. All
-        else comes back as it is.
+    `value` is from `loads`. A scalar, or an array without an axis, becomes an int,
+    float or bool. An array of one axis becomes a list of these, or of anything if it is
+    one of objects. All else comes back as it is.
     """
     match value:
         # numpy.core.multiarray.scalar
