@@ -21,7 +21,7 @@ keras.utils.set_random_seed(args.seed)
 save_history = SaveHistory(args.history)
 cli.explain_interrupt(save_history.summary)
 
-# The images; and how many are in both sets, pixel for pixel.
+# Load the images; count those that are in both sets, pixel for pixel.
 print("[INFO] loading the images...")
 name, (trainX, trainY), (testX, testY) = datasets.load(args.dataset)
 leaks = datasets.count_leaks(trainX, testX)

@@ -16,8 +16,7 @@ CHATTER = (
     r"oneDNN custom|find cuda drivers|call to cuInit|find TensorRT|register cu\w+ factory"
     r"|computation placer already|available CPU|following instructions|messages before absl"
 )
-# Run in a process of its own, so that the last words of a TensorFlow that crashes are
-# passed on.
+# A process of its own, so that it prints what TensorFlow says when this one crashes.
 FILTER = (
     "import re, sys; sys.stderr.buffer.writelines(line for line in sys.stdin.buffer"
     " if not re.search(sys.argv[1].encode(), line))"
@@ -28,8 +27,8 @@ cli.explain_interrupt()
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 # While Keras and TensorFlow are imported, file descriptor 2 leads to a filter, since
-# TensorFlow's C++ side writes there, past sys.stderr. In a session of its own, Ctrl-C
-# does not reach the filter.
+# TensorFlow's C++ side writes there, past sys.stderr. A new session keeps Ctrl-C from
+# the filter.
 with subprocess.Popen(
     [sys.executable, "-c", FILTER, CHATTER],
     stdin=subprocess.PIPE,

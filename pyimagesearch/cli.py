@@ -34,12 +34,12 @@ def _printable(text):
 
 
 def parse_training_flags(parser):
-    """Add the flags that the tutorial does not have to that of fashion_mnist.py.
+    """Add our flags to the tutorial's, in fashion_mnist.py's parser; then parse all.
 
-    `parser` is its ArgumentParser; return what `parse_args` returns.
+    Return what `ArgumentParser.parse_args` returns.
     """
     parser.epilog = "example: python %(prog)s --epochs 2 --reasons"
-    numbers = {  # default, lowest and help; the highest is that of a seed
+    numbers = {  # default, lowest and help; all are below 2**32, as seeds must be
         "epochs": (25, 1, "passes over the training images"),
         "batch-size": (32, 1, "training images per update of the weights"),
         "lr": (0.01, 1e-9, "learning rate of the first update"),
@@ -83,7 +83,7 @@ def command(script, *arguments):
 def check_writable(path, flag):
     """Raise UserError if a file cannot be written, with the flag that names another.
 
-    A file that is there keeps its content. One that is not is not left behind.
+    A file that is there keeps its content, and none is left behind.
     """
     is_there = os.path.lexists(path)
     if is_there and not os.path.isfile(path):

@@ -30,7 +30,7 @@ def choose_curves(history, metric, path):
     then "validation METRIC" or "test METRIC". UserError is raised if one of the two is
     not there, not made of numbers, never finite, or shorter than the other.
     """
-    pairs = {}
+    pairs = {}  # of all metrics that can be drawn
     for name in history:
         bare = re.sub("^(train|val|test)_", "", name)  # the metric
         training = bare if bare in history else f"train_{bare}"
@@ -64,7 +64,7 @@ def measured_losses(history, path):
     if not set(names) <= history.keys():
         return {}
     names += [name for name in MEASURED_LATER if name in history]
-    # `choose_curves` has warned of the first two, and a single batch has no error.
+    # `choose_curves` has warned of the first two. With a single batch, errors are NaN.
     quiet = ["loss", "val_loss", "overfitting_error", "data_error"]
     return _numbers(history, names, path, quiet)
 

@@ -17,7 +17,7 @@ from pyimagesearch.backend import keras, tf
 from pyimagesearch.cli import UserError
 
 DOWNLOAD_TIMEOUT = 20  # seconds without a byte
-# Copies of each digit, at different places, in as many images in a row.
+# Images of each digit, one after the other, at different places.
 COPIES = 5
 
 
@@ -105,8 +105,8 @@ def hold_out(dataset, images, labels, number, seed):
 
     Images and labels are arrays of equal length. Return (images, labels) of the others,
     in their order, and of those drawn, or None if the number is 0. The same seed draws
-    the same. The copies of one of the "digits" stay together, so up to 4 of the last
-    one that is drawn are in neither. Raise UserError if none is left to train on.
+    the same. The copies of one of the "digits" stay together, so up to 4 copies of the
+    last one that is drawn go unused. Raise UserError if none is left to train on.
     """
     if not number:
         return (images, labels), None

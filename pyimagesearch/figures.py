@@ -84,7 +84,7 @@ def draw_terms(figure, terms):
     styles = (("C5", ""), ("C2", "//"), ("C3", "..."), ("C4", ""))
     for name, (color, hatch) in zip(names, styles):
         sizes = np.nan_to_num(terms[name])
-        # Of the last one only, at the end of the bars: two would overlap.
+        # Only of the last term, at the end of the bars: those of two would overlap.
         error = terms.get(f"{name} error") if name == names[-1] else None
         panel.bar(
             epochs,

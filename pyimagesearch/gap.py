@@ -1,6 +1,6 @@
 """The gap between the two losses: its size and its terms, for each epoch.
 
-`reasons.py` says what the terms are, and measures what they are made of.
+`reasons.py` says what the terms are, and measures the losses behind them.
 """
 
 import numpy as np
@@ -13,9 +13,9 @@ def describe_shift(training, validation):
     """Say whether the half-epoch shift brings the curves closer, and how close.
 
     The training loss of epoch e is a mean over that epoch, and so belongs half an epoch
-    before the validation loss of epoch e, which is taken at its end. Shifted there, the
-    training curve passes the validation point of epoch e half-way between its own
-    points of epochs e and e + 1. With t and v for training and validation loss:
+    before the validation loss of epoch e, which is taken at its end. At epoch e, the
+    shifted training curve is half-way between its points of epochs e and e + 1. With t
+    and v for training and validation loss:
 
         unshifted = mean of |t[e] - v[e]|
         shifted = mean of |(t[e] + t[e + 1]) / 2 - v[e]|
@@ -101,7 +101,7 @@ def table(terms):
         rows.append([str(epoch), *map("".join, zip(numbers, errors))])
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(map(str.rjust, row, widths)) for row in rows]
-    if len(lines) > 13:
+    if len(lines) > 13:  # with that of the names
         lines[7:-1] = ["  ..."]
     return "\n".join(lines)
 

@@ -17,7 +17,7 @@ from pyimagesearch.cli import UserError, check_writable, command, end_line
 
 
 class SaveHistory(keras.callbacks.History):
-    """Keep the finished epochs in `PATH.part`, and the whole history at last in `PATH`.
+    """Keep the finished epochs in `PATH.part`, and the whole history finally in `PATH`.
 
     What an earlier run left in `PATH` stays there until this run is complete; an
     earlier `PATH.part` is replaced after the first epoch. Where no terminal shows a

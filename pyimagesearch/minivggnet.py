@@ -63,8 +63,8 @@ class MiniVGGNet:
             layers.Dropout(0.5),
             layers.Dense(classes, activation="softmax"),
         ]
-        # Only now, since each layer draws a seed when it is made: the first weights of
-        # the others stay the same.
+        # Only now: each layer draws a seed when it is made, and the other layers are to
+        # have the same first weights.
         if not dropout:
             network = [
                 layer for layer in network if not isinstance(layer, layers.Dropout)

@@ -25,7 +25,7 @@ REFUSED = {
     rb"version https://git-lfs": "is a Git LFS pointer: download the file itself",
     rb"\x93NUMPY[^\n]*'descr': (?!'\|O')": "is an array of numbers: save H.history",
 }
-# How the formats begin. A table has names in its first line, those of metrics, too.
+# How the formats begin. A table's first line has a separator, and a metric's name.
 JSON = rb"\s*[{[]\s*[]}[{\"\d-]"
 PICKLE = rb"\x93NUMPY|\x80|\([dl]|[]}]q|c[\w.]+\n"
 TABLE = rb"\s*(?=[^\0\n]*[,;\t])[^\0\n{[]*(loss|val_|test_)"

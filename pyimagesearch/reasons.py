@@ -2,12 +2,12 @@
 
 At the end of each epoch, up to three more losses are taken in training mode: with
 dropout, and with the mean and variance of each batch in batch normalization. From the
-training loss to the validation loss they make steps, and each step changes one thing,
-but for the cautions below:
+training loss to the validation loss they make steps, and each step is to change one
+thing:
 
     loss                          of training images, during the epoch
         timing                        when: during the epoch, or at its end
-    loss_at_end                   of training images
+    loss_at_end                   of training images, in training mode, too
         overfitting                   whether the network trains on the images
     held_out_loss_regularized     of held-out images
         data                          where the images come from
@@ -54,8 +54,9 @@ class MeasureReasons(keras.callbacks.Callback):
     sorted, by class for example.
 
     Put this callback first in the list that `fit` gets, so that the others see its
-    numbers. It changes nothing in the training, bit for bit; but if a data set that
-    shuffles is given to `fit` as well, `fit` gets other batches from it than without.
+    numbers. With arrays, or with data sets of its own, it changes nothing in the
+    training, bit for bit. If it shares a data set that shuffles with `fit`, then `fit`
+    gets other batches from it than without, as good as any.
 
     Parameters
     ----------
@@ -84,9 +85,6 @@ class MeasureReasons(keras.callbacks.Callback):
     0.003 to 0.010 in a run on Fashion MNIST. A `tf.data.Dataset` with `shuffle` avoids
     it.
     """
-
-    # `on_train_batch_end` only notes a number, so Keras need not wait for it.
-    async_safe = True
 
     def __init__(
         self, training_data, validation_data, held_out_data=None, batch_size=32
@@ -132,8 +130,8 @@ class MeasureReasons(keras.callbacks.Callback):
 
     def _mean_loss(self, data, epoch, training=True):
         """Return the mean loss of images, and its standard error."""
-        # What a batch in training mode changes: moving averages, and the seeds of
-        # dropout. It goes from batch to batch, and the model keeps its own.
+        # Training mode changes moving averages and the seeds of dropout. A copy of them
+        # goes from batch to batch, so that those of the model stay as they are.
         variables = self.model.non_trainable_variables
         state = [keras.ops.convert_to_tensor(variable) for variable in variables]
         losses, sizes, batches = [], [], self._batches(data, epoch)
@@ -163,7 +161,7 @@ class MeasureReasons(keras.callbacks.Callback):
         takes_mode = "training" in inspect.signature(model.call).parameters
         mode = {"training": training} if takes_mode else {}
         variables = model.non_trainable_variables
-        # A scope collects penalties only of weights that it was given.
+        # Without the weights in the scope, penalties such as L2 would be missing.
         weights = [(weight, weight.value) for weight in model.trainable_variables]
         for batch in batches:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)

@@ -22,7 +22,7 @@ import numpy as np
 
 # By the names of instructions, what the program has instead.
 INSTEAD = {
-    "DICT": b"i.\nStringKeys\n",  # call the class that `find_class` has for this
+    "DICT": b"i.\nStringKeys\n",  # INST: call what `find_class` has for "." and this
     "EMPTY_DICT": b"(i.\nStringKeys\n",
     "EMPTY_SET": b"]",  # make an empty list
     "ADDITEMS": b"e",  # append to it
@@ -66,7 +66,7 @@ class Foreign(StringKeys):
         self.state = state
 
     def append(self, *items):
-        """Drop items; and be called, and do nothing."""
+        """Ignore items; and calls."""
 
     extend = __call__ = append
 
