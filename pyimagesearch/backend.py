@@ -29,10 +29,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 # While Keras and TensorFlow are imported, file descriptor 2 leads to a filter, since
 # TensorFlow's C++ side writes there, past sys.stderr. A new session keeps Ctrl-C from
 # the filter.
+command = [sys.executable, "-c", FILTER, CHATTER]
 with subprocess.Popen(
-    [sys.executable, "-c", FILTER, CHATTER],
-    stdin=subprocess.PIPE,
-    start_new_session=True,
+    command, stdin=subprocess.PIPE, start_new_session=True
 ) as process:
     sys.stderr.flush()
     stderr = os.dup(2)

@@ -47,9 +47,8 @@ def choose_curves(history, metric, path):
             f"{path} has no training and validation curve of {metric}: {advice}"
         )
     names = f"{', '.join(history) or 'nothing':.300}"
-    advice = "give fit validation_data"
-    if any(isinstance(value, dict) for value in history.values()):
-        advice = "save one of these by itself"
+    nested = any(isinstance(value, dict) for value in history.values())
+    advice = "save one of these by itself" if nested else "give fit validation_data"
     both = f"but not both {metric} and val_{metric}"
     raise UserError(f"{path} has {names}, {both}: {advice}")
 

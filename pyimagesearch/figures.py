@@ -86,18 +86,10 @@ def draw_terms(figure, terms):
         sizes = np.nan_to_num(terms[name])
         # Only of the last term, at the end of the bars: those of two would overlap.
         error = terms.get(f"{name} error") if name == names[-1] else None
-        panel.bar(
-            epochs,
-            sizes,
-            width=0.7,
-            bottom=np.where(sizes > 0, above, below),
-            yerr=error,
-            label=name if error is None else f"{name} ± error",
-            color=color,
-            hatch=hatch,
-            edgecolor="white",
-            capsize=2,
-        )
+        bottom = np.where(sizes > 0, above, below)
+        bars = panel.bar(epochs, sizes, 0.7, bottom, yerr=error, capsize=2, color=color)
+        plt.setp(bars, hatch=hatch, edgecolor="white")
+        bars.set_label(name if error is None else f"{name} ± error")
         above += np.maximum(sizes, 0)
         below += np.minimum(sizes, 0)
     panel.axhline(0, color="black", linewidth=1)
