@@ -58,7 +58,8 @@ def show_or_save(figure, output, source, metric):
     why = ""
     if output == "window":
         output = f"{source}.{re.sub('[^A-Za-z0-9_]', '-', metric)}.png"
-        why = "no window can open here; "
+        # A notebook shows it as well.
+        why = "" if "inline" in plt.get_backend() else "no window can open here; "
     try:
         figure.savefig(output)
     except OSError as error:
