@@ -51,12 +51,12 @@ def show_or_save(figure, output, source, metric):
     Where no window can open, it goes beside its source, to a file that is named after
     the source and the metric. UserError is raised if a file cannot be written.
     """
-    # The name of the window system that the backend draws on, None for files only.
-    if output == "window" and figure.canvas.required_interactive_framework:
-        plt.show()
-        return
     why = ""
     if output == "window":
+        # The name of the window system that the backend draws on, None for files only.
+        if figure.canvas.required_interactive_framework:
+            plt.show()
+            return
         output = f"{source}.{re.sub('[^A-Za-z0-9_]', '-', metric)}.png"
         # A notebook shows it as well.
         why = "" if "inline" in plt.get_backend() else "no window can open here; "

@@ -96,9 +96,10 @@ def table(terms):
     names = ["gap", *term_names(terms), "by shift"]
     rows = [["epoch", *names]]
     for epoch in range(len(terms["gap"])):
-        numbers = [f"{terms[name][epoch]:+.4f}".replace("+nan", "-") for name in names]
-        errors = [_error(terms, name, epoch) for name in names]
-        rows.append([str(epoch), *map("".join, zip(numbers, errors))])
+        rows.append([str(epoch)])
+        for name in names:
+            number = f"{terms[name][epoch]:+.4f}".replace("+nan", "-")
+            rows[-1].append(number + _error(terms, name, epoch))
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(map(str.rjust, row, widths)) for row in rows]
     if len(lines) > 13:  # with that of the names

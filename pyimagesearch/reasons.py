@@ -95,8 +95,9 @@ class MeasureReasons(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.training_data = self._checked(training_data)
         self.validation_data = self._checked(validation_data)
-        has_none = held_out_data is None
-        self.held_out_data = None if has_none else self._checked(held_out_data)
+        if held_out_data is not None:
+            held_out_data = self._checked(held_out_data)
+        self.held_out_data = held_out_data
 
     def on_train_begin(self, logs=None):
         """Prepare; and refuse, or warn of, what can be seen before the first epoch."""
@@ -139,7 +140,7 @@ class MeasureReasons(keras.callbacks.Callback):
             chunk_losses, state = self._measure[training](chunk, state)
             losses += map(float, chunk_losses)
             sizes += [len(tf.nest.flatten(batch)[0]) for batch in chunk]
-        return float(np.average(losses, weights=sizes)), _standard_error(losses, sizes)
+        return _mean_and_error(losses, sizes)
 
     def _batches(self, data, epoch):
         """Yield the batches of a data set; of arrays, new ones in each epoch."""
@@ -248,14 +249,15 @@ class MeasureReasons(keras.callbacks.Callback):
             )
 
 
-def _standard_error(losses, sizes):
-    """Return the standard error of the mean loss of images in batches.
+def _mean_and_error(losses, sizes):
+    """Return the mean loss of images, from those of batches, and its standard error.
 
     The loss of a batch of n images has a variance of v / n, with v that of the loss of
     an image. So the squared distances of m batches from the mean, weighted by n, add up
     to v * (m - 1) on average; and the squared standard error is v / (all images).
     """
-    if len(losses) == 1:
-        return math.nan
-    distances = losses - np.average(losses, weights=sizes)
-    return math.sqrt(np.average(distances**2, weights=sizes) / (len(losses) - 1))
+    mean, error = float(np.average(losses, weights=sizes)), math.nan
+    if len(losses) > 1:
+        squares = np.average((np.array(losses) - mean) ** 2, weights=sizes)
+        error = math.sqrt(squares / (len(losses) - 1))
+    return mean, error
