@@ -60,9 +60,13 @@ def measured_losses(history, path):
     MEASURED_LATER may be. UserError is raised as by `choose_curves`.
     """
     names = ["loss", "val_loss", *MEASURED]
-    if not set(names) <= history.keys():
+    there = [name for name in MEASURED + MEASURED_LATER if name in history]
+    missing = [name for name in names if name not in history]
+    if missing:
+        if there:
+            warn(f"{there[0]} is not drawn without {', '.join(missing)}")
         return {}
-    names += [name for name in MEASURED_LATER if name in history]
+    names = ["loss", "val_loss", *there]
     # `choose_curves` has warned of the first two. With a single batch, errors are NaN.
     quiet = ["loss", "val_loss", "overfitting_error", "data_error"]
     return _numbers(history, names, path, quiet)

@@ -1,11 +1,14 @@
-"""How a script ends, and what its output survives."""
+"""How a script ends, what its output survives, and the commands that it prints."""
 
 import os
+import shlex
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT
+
+from pyimagesearch.cli import command
 
 START = "from pyimagesearch.cli import *; set_up_output(); explain_interrupt(); "
 
@@ -54,3 +57,11 @@ def test_output_may_be_closed():
 def test_a_name_that_the_output_cannot_show_is_printed_all_the_same():
     process = ended("print('\\u4e2d')", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert process.stdout == "\\u4e2d\n"
+
+
+def test_a_command_can_be_pasted(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["a folder/fashion_mnist.py"])
+    monkeypatch.setattr(sys, "executable", "/my python/python3")
+    pasted = shlex.split(command("plot_shift.py", "--input", "it's.part"))
+    plot = os.path.join("a folder", "plot_shift.py")
+    assert pasted == ["/my python/python3", plot, "--input", "it's.part"]

@@ -103,6 +103,12 @@ def test_long_runs_have_a_short_table_of_straight_columns(epochs, shown):
   lowered by regularization 1.5000""",
         ),
         (
+            one_epoch(0.25, 0, -0.25, 0),
+            """epoch 0: the gap is +0.0000, neither loss is lower
+  raised by timing 0.2500
+  lowered by overfitting 0.2500""",
+        ),
+        (
             one_epoch(0, 0, 0, 0),
             """epoch 0: the gap is +0.0000, neither loss is lower
   raised by nothing

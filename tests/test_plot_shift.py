@@ -62,6 +62,14 @@ def test_panels(folder, monkeypatch, capsys, metric):
         assert "closer: mean distance 0.2 unshifted, 0.1 shifted" in out
 
 
+def test_curves_of_a_pytorch_loop_are_drawn_under_their_names(folder, monkeypatch):
+    history = {"train_loss": [1.0, 0.5, 0.4], "test_loss": [0.6, 0.5, 0.1]}
+    (folder / "training.pickle").write_bytes(pickle.dumps(history))
+    for panel in drawn(folder, monkeypatch):
+        labels = [text.get_text() for text in panel.get_legend().get_texts()]
+        assert labels == ["training loss", "test loss"]
+
+
 MEASURED = {
     **HISTORY,
     "loss_at_end": [0.7, 0.45, 0.3],

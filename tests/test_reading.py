@@ -257,9 +257,13 @@ def test_what_reasons_measured(capsys):
     # A single batch has no error. Of the two losses, `choose_curves` has warned.
     history = {**H, **NEW, "loss": [1, NAN], "data_error": [NAN, NAN]}
     assert len(curves.measured_losses(history, "FILE")) == 6
-    for name, values in OLD.items():
-        assert curves.measured_losses({**H, name: values}, "FILE") == {}
+    assert curves.measured_losses(H, "FILE") == {}
     assert capsys.readouterr().err == ""
+    for name, values in NEW.items():
+        assert curves.measured_losses({**H, name: values}, "FILE") == {}
+        missing = ", ".join(other for other in OLD if other != name)
+        line = f"warning: {name} is not drawn without {missing}\n"
+        assert capsys.readouterr().err == line
     for name in NEW:
         with pytest.raises(UserError, match=f"a string in {name}"):
             curves.measured_losses({**H, **NEW, name: [0.1, "0.2"]}, "FILE")
