@@ -43,7 +43,7 @@ def parse_training_flags(parser):
         "epochs": (25, 1, "passes over the training images"),
         "batch-size": (32, 1, "training images per update of the weights"),
         "lr": (0.01, 1e-9, "learning rate of the first update"),
-        "seed": (42, 0, "of all that is random: repeats a run on the same processor"),
+        "seed": (42, 0, "decides all that is random; the same one repeats a run"),
         "hold-out": (0, 0, "training images to leave out, for --reasons to measure on"),
     }
     for name, (default, _, meaning) in numbers.items():
@@ -54,7 +54,7 @@ def parse_training_flags(parser):
         "--dataset",
         choices=["any", "fashion-mnist", "digits"],
         default="any",
-        help="the images; any: fashion-mnist or, where it cannot be had, digits",
+        help="images to train on; any is fashion-mnist, or digits where it cannot be had",
     )
     parser.add_argument(
         "--reasons",
