@@ -54,7 +54,7 @@ def parse_training_flags(parser):
         "--dataset",
         choices=["any", "fashion-mnist", "digits"],
         default="any",
-        help="images to train on; any is fashion-mnist, or digits where it cannot be had",
+        help="the images; any is fashion-mnist, or digits where it cannot be had",
     )
     parser.add_argument(
         "--reasons",
