@@ -1,69 +1,70 @@
 # Train MiniVGGNet on Fashion MNIST, and save the training history as a pickle file.
 import argparse
-from pyimagesearch.backend import keras  # first: it reports a missing package
-from pyimagesearch import cli, datasets
-from pyimagesearch.history import SaveHistory
-from pyimagesearch.minivggnet import MiniVGGNet
-from pyimagesearch.reasons import MeasureReasons
+import pickle
+from pyimagesearch import terminal  # first: if a package is missing, it says so
 from sklearn.metrics import classification_report
+from pyimagesearch import datasets  # in place of Keras's fashion_mnist, which it loads
+from pyimagesearch.minivggnet import MiniVGGNet
+
 
 # The tutorial's one flag; `parse_training_flags` adds ours. See --help.
 ap = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 ap.add_argument(
     "-i", "--history", default="training.pickle", help="file to save the history in"
 )
-args = cli.parse_training_flags(ap)
+args = terminal.parse_training_flags(ap)
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
-# The seed decides the first weights, dropout and the order of the images.
-keras.utils.set_random_seed(args.seed)
+table = terminal.prepare_history(args.history)  # each epoch goes there as it ends
+# Keras takes seconds to start, so it does only now, when the flags are right.
+keras = terminal.start_keras()
+from pyimagesearch.reasons import MeasureReasons
 
-# Each finished epoch is saved at once. Ctrl-C says how many there are.
-save_history = SaveHistory(args.history)
-cli.explain_interrupt(save_history.summary)
-
-# Load the images; count those that are in both sets, pixel for pixel.
+saving = [keras.callbacks.CSVLogger(table), keras.callbacks.TerminateOnNaN()]
+keras.utils.set_random_seed(args.seed)  # first weights, dropout, order of the images
 print("[INFO] loading the images...")
-name, (trainX, trainY), (testX, testY) = datasets.load(args.dataset)
+dataset, (trainX, trainY), (testX, testY) = datasets.load(args.dataset)
 leaks = datasets.count_leaks(trainX, testX)
 print(f"[INFO] test images that are training images as well: {leaks} of {len(testX)}")
-
+# Set --hold-out training images aside, to measure on.
+parts = datasets.hold_out(dataset, trainX, trainY, args.hold_out, args.seed)
+(trainX, trainY), (heldX, heldY) = parts
 # Convolutions need a channel axis, and networks learn better from numbers from 0 to 1.
-trainX, testX = trainX[..., None], testX[..., None]
-trainX = trainX.astype("float32") / 255
-testX = testX.astype("float32") / 255
-
+trainX = trainX[..., None].astype("float32") / 255
+testX = testX[..., None].astype("float32") / 255
+heldX = heldX[..., None].astype("float32") / 255
 # One-hot encode the labels, as the loss expects them:
 # 3 becomes [0, 0, 0, 1, 0, 0, 0, 0, 0, 0].
 trainY = keras.utils.to_categorical(trainY, 10)
 testY = keras.utils.to_categorical(testY, 10)
-# Set --hold-out training images aside.
-training, held_out = datasets.hold_out(name, trainX, trainY, args.hold_out, args.seed)
-labelNames = ["top", "trouser", "pullover", "dress", "coat", "sandal", "shirt"]
-labelNames += ["sneaker", "bag", "ankle boot"]
-train = datasets.batches(*training, BS, seed=args.seed)
-test = datasets.batches(testX, testY, BS)
-print(f"[INFO] training MiniVGGNet on {len(training[0])} images of {name}...")
+heldY = keras.utils.to_categorical(heldY, 10)
+held_out = (heldX, heldY) if args.hold_out else None
+clothes = "top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot"
+labelNames = clothes.split(", ") if dataset == "fashion-mnist" else [*"0123456789"]
+print(f"[INFO] training MiniVGGNet on {len(trainX)} images of {dataset}...")
+measure = [MeasureReasons((testX, testY), held_out, BS)] if args.reasons else []
+callbacks = [keras.callbacks.ProgbarLogger(), *measure, *saving]
 schedule = keras.optimizers.schedules.InverseTimeDecay(INIT_LR, 1, INIT_LR / EPOCHS)
-opt = keras.optimizers.SGD(schedule, momentum=0.9)  # the rate falls with each update
+opt = keras.optimizers.SGD(schedule, momentum=0.9)  # once: decay=INIT_LR / EPOCHS
 model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
-callbacks = [save_history]
-if args.reasons:  # first in the list, so that save_history gets its numbers
-    callbacks.insert(0, MeasureReasons(training, (testX, testY), held_out, BS))
-H = model.fit(  # `train` shuffles itself in each epoch
-    train, validation_data=test, epochs=EPOCHS, shuffle=False, callbacks=callbacks
-)
-print(f"[INFO] evaluating on {len(testX)} images of {name}...")
-if name == "digits":
-    labelNames = list("0123456789")
-predictions, truth = model.predict(test).argmax(axis=1), testY.argmax(axis=1)
+train = datasets.batches(trainX, trainY, BS, seed=args.seed)  # shuffles itself
+test = datasets.batches(testX, testY, BS)
+how = {"shuffle": False, "verbose": terminal.verbose(keras)}
+H = model.fit(train, validation_data=test, epochs=EPOCHS, callbacks=callbacks, **how)
+terminal.stop_if_not_finite(H.history["loss"], table)
+
+# On the validation images: of those called a bag, how many are one (precision), and how
+# many of the bags are called so (recall)?
+print(f"[INFO] evaluating on {len(testX)} images of {dataset}...")
+predictions, truth = model.predict(test, verbose=0).argmax(axis=1), testY.argmax(axis=1)
 print(
     classification_report(truth, predictions, target_names=labelNames, zero_division=0)
 )
 
-# Only now is an earlier history in this file replaced.
 print(f"[INFO] saving the history to {args.history}...")
-save_history.complete(H.history)
-print(f"[INFO] {save_history.summary()}")
+terminal.keep_earlier(args.history)  # what was there stays, as HISTORY.old
+with open(args.history, "wb") as file:
+    pickle.dump(H.history, file)
+print(f"[INFO] to draw it: {terminal.draw_command(args.history)}")
 
 # ruff: noqa: I001 (the tutorial cites the imports as lines 2 to 8)

@@ -1,105 +1,104 @@
-"""The gap between the two losses: its size and its terms, for each epoch.
+"""The gap between the two losses: its terms as a table, as sentences and as a panel.
 
-`reasons.py` says what the terms are, and measures the losses behind them.
+`reasons.py` says what the terms are, and measures what they are made of.
 """
+
+import math
 
 import numpy as np
 
-# All that the gap can be split into, in the order of the table and the figure.
-TERMS = ("timing", "regularization", "overfitting", "data", "overfitting + data")
+# Each term with the two losses whose difference it is, in the order of the tutorial's
+# reasons. Where no images were held out, the last two terms are one.
+TERMS = {
+    "regularization": ("val_{}_regularized", "val_{}"),
+    "timing": ("val_{}_during", "val_{}_regularized"),
+    "data": ("held_out_{}_during", "val_{}_during"),
+    "overfitting": ("{}", "held_out_{}_during"),
+}
 
 
 def describe_shift(training, validation):
-    """Say whether the half-epoch shift brings the curves closer, and how close.
+    """Say in how many epochs the half-epoch shift brings the curves closer.
 
     The training loss of epoch e is a mean over that epoch, and so belongs half an epoch
     before the validation loss of epoch e, which is taken at its end. At epoch e, the
     shifted training curve is half-way between its points of epochs e and e + 1. With t
-    and v for training and validation loss:
+    and v for training and validation loss, two distances are compared:
 
-        unshifted = mean of |t[e] - v[e]|
-        shifted = mean of |(t[e] + t[e + 1]) / 2 - v[e]|
+        unshifted: |t[e] - v[e]|
+        shifted:   |(t[e] + t[e + 1]) / 2 - v[e]|
 
-    Both are means over all epochs but the last. An epoch that lacks any of the three
-    numbers is left out.
+    An epoch that lacks any of the three numbers, as the last one does, is left out.
 
     Parameters
     ----------
-    training, validation : array_like of float, shape (epochs,)
+    training, validation : numpy.ndarray of float, shape (epochs,)
         The two curves. NaN stands for a missing number.
     """
-    t, v = np.asarray(training), np.asarray(validation)[:-1]
-    t, between = t[:-1], (t[:-1] + t[1:]) / 2
-    known = np.isfinite(between) & np.isfinite(v)
+    unshifted = np.abs(training - validation)[:-1]
+    shifted = np.abs((training[:-1] + training[1:]) / 2 - validation[:-1])
+    known = np.isfinite(unshifted + shifted)
     if not known.any():
         return "comparing the curves takes two epochs in a row"
-    unshifted = np.abs(t - v)[known].mean()
-    shifted = np.abs(between - v)[known].mean()
-    nearer = "closer" if shifted < unshifted else "no closer"
+    closer = (shifted < unshifted)[known].sum()
     return (
-        f"the shift brings the curves {nearer}: mean distance {unshifted:.4g} unshifted, "
-        f"{shifted:.4g} shifted (epochs: {known.sum()})"
+        f"shifted, the curves are closer in {closer} of {known.sum()} epochs: their mean "
+        f"distance is {shifted[known].mean():.3g}, unshifted {unshifted[known].mean():.3g}"
     )
 
 
-def split(history):
+def split(history, metric="loss"):
     """Return the gap of every epoch and the terms that add up to it.
 
     Parameters
     ----------
-    history : dict of str to list of float
-        `loss`, `val_loss`, `loss_at_end` and `val_loss_regularized`, of equal length;
-        and, where they were measured, `held_out_loss_regularized`, `overfitting_error`
-        and `data_error`.
+    history : dict of str to numpy.ndarray of shape (epochs,)
+        What `MeasureReasons` measured, and the metric and val_ metric themselves.
+    metric : str
+        The metric whose gap it is.
 
     Returns
     -------
     dict of str to numpy.ndarray of shape (epochs,)
-        "gap" is the training loss minus the validation loss. "timing",
-        "regularization", "overfitting" and "data" add up to it; without held-out
-        images, the last two are one, "overfitting + data". A positive term raises the
-        gap. "overfitting error" and "data error" (or "overfitting + data error") are
-        standard errors, where they were measured. "by shift" is timing as the
-        half-epoch shift estimates it: half of what the training loss falls to the next
-        epoch. NaN stands for what is not known.
+        "gap" is the training metric minus the validation metric. Then come the names of
+        `TERMS`, which add up to it; without held-out images, the last two are "data +
+        overfitting". Then "regularization error" and so on, the standard errors; and
+        "by shift", timing as the half-epoch shift estimates it: half of what the
+        training metric falls to the next epoch. NaN stands for what is not known.
     """
-    loss, val_loss = np.array(history["loss"]), np.array(history["val_loss"])
-    at_end = np.array(history["loss_at_end"])
-    regularized = np.array(history["val_loss_regularized"])
-    terms = {"gap": loss - val_loss, "timing": loss - at_end}
-    terms["regularization"] = regularized - val_loss
-    if "held_out_loss_regularized" in history:
-        held_out = np.array(history["held_out_loss_regularized"])
-        terms |= {"overfitting": at_end - held_out, "data": held_out - regularized}
-    else:
-        terms["overfitting + data"] = at_end - regularized
-    last = [*terms][-1]
-    for name, error in (("overfitting", "overfitting_error"), (last, "data_error")):
-        if error in history:
-            # An error below 0, as any file may have one, cannot be drawn.
-            terms[f"{name} error"] = np.abs(history[error])
-    terms["by shift"] = np.append((loss[:-1] - loss[1:]) / 2, np.nan)
+
+    def of(pattern):
+        return np.array(history[pattern.format(metric)])
+
+    names = dict(TERMS)
+    if f"held_out_{metric}_during" not in history:
+        del names["data"], names["overfitting"]
+        names["data + overfitting"] = ("{}", "val_{}_during")
+    terms = {"gap": of("{}") - of("val_{}")}
+    terms |= {name: of(above) - of(below) for name, (above, below) in names.items()}
+    for name in names:
+        # An error below 0, as any file may have one, cannot be drawn.
+        terms[f"{name} error"] = np.abs(of(f"{{}}_{name.split()[0]}_error"))
+    terms["by shift"] = np.append((of("{}")[:-1] - of("{}")[1:]) / 2, np.nan)
     return terms
 
 
 def term_names(terms):
-    """Return the names of the terms that add up to the gap."""
-    return [name for name in TERMS if name in terms]
+    """Return the names of the terms that add up to the gap, in their order."""
+    return [name for name in [*TERMS, "data + overfitting"] if name in terms]
 
 
 def table(terms):
     """Return the gap and its terms, as from `split`, as text with a line an epoch.
 
     Epochs count from 0, as in the figure. Of more than 12 epochs, the first 6 and the
-    last are shown. Unknown numbers are dashes. An error stands beside its term.
+    last are shown. An error stands beside its term; unknown numbers are dashes.
     """
+    text = _texts(terms)
     names = ["gap", *term_names(terms), "by shift"]
     rows = [["epoch", *names]]
     for epoch in range(len(terms["gap"])):
-        rows.append([str(epoch)])
-        for name in names:
-            number = f"{terms[name][epoch]:+.4f}".replace("+nan", "-")
-            rows[-1].append(number + _error(terms, name, epoch))
+        rows.append([str(epoch), *(text(name, epoch) for name in names)])
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(map(str.rjust, row, widths)) for row in rows]
     if len(lines) > 13:  # with that of the names
@@ -107,32 +106,78 @@ def table(terms):
     return "\n".join(lines)
 
 
-def _error(terms, name, epoch):
-    """Return the error of a term as text, or nothing if it is not known."""
-    error = terms[f"{name} error"][epoch] if f"{name} error" in terms else np.nan
-    return "" if np.isnan(error) else f" +-{error:.4f}"
+def describe(terms, metric="loss"):
+    """Say what raises and what lowers the gap in the first epoch and in the last one.
 
-
-def describe(terms):
-    """Return, in lines, what terms as from `split` show of two epochs.
-
-    These are the first and the last epoch that have all numbers.
+    Terms come in the order of their size. One that is smaller than its error, or whose
+    error is not known, is told apart. Epochs that lack a number are passed over.
     """
-    names = term_names(terms)
-    known = np.flatnonzero(np.isfinite([terms[name] for name in names]).all(axis=0))
-    if not len(known):
-        return "no epoch has all the numbers that the terms are made of"
-    lines = []
-    for epoch in sorted({known[0], known[-1]}):
+    names, text, lines = term_names(terms), _texts(terms), []
+    known = np.isfinite(sum(terms[name] for name in ["gap", *names]))
+    epochs = np.flatnonzero(known)
+    if not len(epochs):
+        return "no epoch has all of the numbers"
+    for epoch in dict.fromkeys((epochs[0], epochs[-1])):
         gap = terms["gap"][epoch]
-        lower = "the validation" if gap > 0 else "the training" if gap else "neither"
-        lines.append(f"epoch {epoch}: the gap is {gap:+.4f}, {lower} loss is lower")
-        for direction, sign in (("raised", 1), ("lowered", -1)):
-            sizes = {name: sign * terms[name][epoch] for name in names}
-            by = [
-                f"{name} {sizes[name]:.4f}{_error(terms, name, epoch)}"
-                for name in sorted(names, key=sizes.get, reverse=True)
-                if round(sizes[name], 4) > 0
-            ]
-            lines.append(f"  {direction} by {', '.join(by) or 'nothing'}")
+        side = "lower" if gap > 0 else "higher" if gap < 0 else "the same"
+        lines.append(
+            f"epoch {epoch}: the gap is {text('gap', epoch)}, "
+            f"the validation {metric} is {side}"
+        )
+        groups = {"raised by": [], "lowered by": [], "within their error:": []}
+        groups["of unknown error:"] = []
+        for name in sorted(names, key=lambda name: -abs(terms[name][epoch])):
+            term, error = terms[name][epoch], terms[f"{name} error"][epoch]
+            group = "raised by" if term > 0 else "lowered by"
+            if math.isnan(error):
+                group = "of unknown error:"
+            elif abs(term) <= error:
+                group = "within their error:"
+            number = text(name, epoch)
+            groups[group].append(f"{name} {number[1:] if 'ed' in group else number}")
+        lines += [f"  {group} {', '.join(by)}" for group, by in groups.items() if by]
     return "\n".join(lines)
+
+
+def _texts(terms):
+    """Return a function that returns a number as text, by its name and epoch.
+
+    The gap has three digits, on average over the epochs, and all numbers have as many
+    decimals. What is rounded are sums of the terms, from the first one on: so their
+    differences, the terms, add up to the gap to the last digit.
+    """
+    gaps = np.abs(terms["gap"])
+    size = np.mean(gaps[np.isfinite(gaps)]) if np.isfinite(gaps).any() else 1
+    exponent = math.floor(math.log10(size or 1))
+    decimals, unit, suffix = max(2 - exponent, 0), 1, ""
+    if not -3 <= exponent <= 4:
+        decimals, unit, suffix = 2, 10.0**exponent, f"e{exponent:+03d}"
+    names = term_names(terms)
+    sums = np.cumsum([terms[name] / unit for name in names], axis=0)
+    sums = np.round(sums, decimals)
+    numbers = {name: terms[name] / unit for name in terms}
+    numbers |= dict(zip(names, np.diff(sums, axis=0, prepend=0)))
+    numbers["gap"] = sums[-1]
+
+    def text(name, epoch):
+        if math.isnan(numbers[name][epoch]):
+            return "-"
+        error = numbers.get(f"{name} error", numbers["gap"] * math.nan)[epoch]
+        error = "" if math.isnan(error) else f" +-{error:.{decimals}f}{suffix}"
+        return f"{numbers[name][epoch]:+.{decimals}f}{suffix}{error}"
+
+    return text
+
+
+def draw(panel, terms, metric="loss"):
+    """Draw the gap and its terms as lines, each in a band of one standard error."""
+    epochs = np.arange(len(terms["gap"]))
+    styles = ("C5", "^-"), ("C2", "v-"), ("C4", "D-"), ("C3", "P-")
+    for name, (color, style) in zip(term_names(terms), styles):
+        term, error = terms[name], np.nan_to_num(terms[f"{name} error"])
+        panel.plot(epochs, term, style, color=color, markersize=5, label=name)
+        panel.fill_between(epochs, term - error, term + error, color=color, alpha=0.25)
+    panel.plot(epochs, terms["gap"], "ko-", markersize=5, label="gap, their sum")
+    panel.axhline(0, color="black", linewidth=1)
+    panel.set_title("What makes the gap (bands: one standard error)")
+    panel.set_ylabel(f"training -\nvalidation {metric}")

@@ -3,8 +3,6 @@
 VGG: K. Simonyan and A. Zisserman, https://arxiv.org/abs/1409.1556
 """
 
-from pyimagesearch.backend import keras
-
 
 class MiniVGGNet:
     """The network of the tutorial."""
@@ -39,9 +37,10 @@ class MiniVGGNet:
         if min(width, height) < 4 or depth < 1 or classes < 2:
             raise ValueError("give 4x4 pixels, 1 channel and 2 classes, or more")
 
-        layers = keras.layers
+        from keras import Input, Sequential, layers  # here, since it takes seconds
+
         network = [
-            keras.Input((height, width, depth)),
+            Input((height, width, depth)),
             # Two convolutions that keep the size, then half the width and height.
             layers.Conv2D(32, (3, 3), padding="same", activation="relu"),
             layers.BatchNormalization(),
@@ -69,4 +68,4 @@ class MiniVGGNet:
             network = [
                 layer for layer in network if not isinstance(layer, layers.Dropout)
             ]
-        return keras.Sequential(network)
+        return Sequential(network)

@@ -1,70 +1,70 @@
 """Measure, epoch by epoch, why the validation loss is lower than the training loss.
 
-At the end of each epoch, up to three more losses are taken in training mode: with
-dropout, and with the mean and variance of each batch in batch normalization. From the
-training loss to the validation loss they make steps, and each step is to change one
-thing:
+Images that are not trained on are scored during the epoch, too. From the training loss
+to the validation loss that makes steps, and each step changes one thing:
 
-    loss                          of training images, during the epoch
-        timing                        when: during the epoch, or at its end
-    loss_at_end                   of training images, in training mode, too
-        overfitting                   whether the network trains on the images
-    held_out_loss_regularized     of held-out images
-        data                          where the images come from
-    val_loss_regularized          of validation images
-        regularization                whether the network is in training mode
-    val_loss                      of validation images, in inference mode
+    loss                      training images, during the epoch, in training mode
+        overfitting               whether the network trains on the images
+    held_out_loss_during      held-out images, at the same moments, in the same mode
+        data                      where the images come from
+    val_loss_during           validation images, at the same moments, in the same mode
+        timing                    when: during the epoch, or at its end
+    val_loss_regularized      validation images, at its end
+        regularization            the mode: training or inference
+    val_loss                  validation images, in inference mode
 
-A term is the loss above it minus the loss below it. So the terms add up to the gap,
-loss - val_loss. Held-out images are drawn like the training images, but not trained on.
-Without them, overfitting and data are one term: nobody can tell easier images from
-images that the network knows. Three cautions:
+`fit` reports the first and the last; `val_loss_during` is the validation loss measured
+the way the training loss is. A term is the loss above it minus the loss below it, so
+the terms add up to the gap, loss - val_loss. Held-out images are drawn like the
+training images, but not trained on. Without them, overfitting and data are one term.
+With every other metric that is a mean over images, accuracy for example, it is the
+same.
 
-- Timing is not only time. `loss` scores an image before the network has learned from it
-  in this epoch, `loss_at_end` after.
-- A penalty such as L2 is in all five losses, so it is not in regularization. What it
-  changes in an epoch is in timing.
-- Regularization is that on validation images. On training images it is another number.
+What augmentation, class weights, label smoothing or a training step of one's own does
+to the training loss is in overfitting. Held-out images that are treated in the same way
+move it into data, where it belongs: the validation images are easier. A penalty such as
+L2 is in all five losses, so it is in none of the terms but timing, by what it changes.
 
 This module needs nothing else of this package, only Keras on TensorFlow.
 """
 
+import contextlib
 import functools
 import inspect
 import itertools
 import math
-import warnings
+import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-# Batches that TensorFlow is given at once. One by one takes 1.2 times as long.
+# Batches that TensorFlow is given at once at the end of an epoch: it saves time.
 AT_ONCE = 8
-KERAS_VERSION = tuple(map(int, keras.__version__.split(".")[:2]))
+SIZE = "batch size"  # stands beside the metrics of a batch
 
 
 class MeasureReasons(keras.callbacks.Callback):
-    """Add the losses that the gap is split by to what each epoch reports.
+    """Add to what each epoch reports the losses between `loss` and `val_loss`.
 
-    With them come standard errors: `overfitting_error` and `data_error`; without
-    held-out images, `data_error` is that of overfitting + data. They are estimated from
-    the spread of the losses of the batches, so one batch has none (NaN). They are too
-    small if images come in groups that are alike, and too large if a data set is
-    sorted, by class for example.
+    With each term comes its standard error, as `loss_timing_error`: two times in three,
+    the term for all the images that there might be is within one error of it. Errors
+    from fewer than five batches are too small, and one batch has none (NaN). They are
+    too small, too, if images come in groups that are alike. What another training, from
+    other first weights, would give is not in them.
 
-    Put this callback first in the list that `fit` gets, so that the others see its
-    numbers. With arrays, or with data sets of its own, it changes nothing in the
-    training, bit for bit. If it shares a data set that shuffles with `fit`, then `fit`
-    gets other batches from it than without, as good as any.
+    In the list that `fit` gets, put this callback before those that are to see its
+    numbers, and after `keras.callbacks.ProgbarLogger()`, which then does not show them.
+    The training stays what it is, bit for bit, if the layers keep all that changes in
+    Keras's own variables (not in a `tf.Variable`, for example).
 
     Parameters
     ----------
-    training_data, validation_data : tuple, tf.data.Dataset or keras.utils.PyDataset
+    validation_data : tuple, tf.data.Dataset or keras.utils.PyDataset
         What `fit` gets. A tuple is (images, labels) or (images, labels, sample
-        weights), arrays that this callback shuffles into batches. Put what `fit` gets
-        as `sample_weight` or `class_weight` into the weights: a callback does not see
-        it. A data set must be batched, and know in how many batches.
+        weights); each is an array, or a list or dict of arrays. The images are shuffled
+        anew in each epoch, unless the loss depends on who shares a batch. A data set
+        must be batched, and know in how many batches.
     held_out_data : same as validation_data, optional
         Images drawn like the training images, which `fit` does not get.
     batch_size : int
@@ -74,190 +74,340 @@ class MeasureReasons(keras.callbacks.Callback):
     ------
     ValueError
         At once, if Keras runs on another backend, or if data are of another kind. In
-        `fit`, if it trains on another number of batches, if there is no validation
-        loss, or if it is not that of the data given here.
-
-    Notes
-    -----
-    After `keras.utils.set_random_seed`, `fit` puts arrays into the same batches in
-    every epoch (TensorFlow's issue 35682), and a network with batch normalization
-    memorizes them. `loss_at_end` is taken in other batches, and so is higher: by
-    0.003 to 0.010 in a run on Fashion MNIST. A `tf.data.Dataset` with `shuffle` avoids
-    it.
+        `fit`, before the first epoch, if a data set is sorted by label and the network
+        has batch normalization, or if a network carries its state from batch to batch;
+        at the end of an epoch, if there is no validation loss, or if it is not that of
+        the data given here.
     """
 
-    def __init__(
-        self, training_data, validation_data, held_out_data=None, batch_size=32
-    ):
+    def __init__(self, validation_data, held_out_data=None, batch_size=32):
         super().__init__()
         if keras.config.backend() != "tensorflow":
             raise ValueError("Keras must run on TensorFlow: KERAS_BACKEND=tensorflow")
-        self.batch_size = batch_size
-        self.training_data = self._checked(training_data)
-        self.validation_data = self._checked(validation_data)
+        # By what the names of the numbers begin with.
+        self.data = {"val": _in_batches(validation_data, batch_size)}
         if held_out_data is not None:
-            held_out_data = self._checked(held_out_data)
-        self.held_out_data = held_out_data
+            self.data["held_out"] = _in_batches(held_out_data, batch_size)
 
     def on_train_begin(self, logs=None):
-        """Prepare; and refuse, or warn of, what can be seen before the first epoch."""
-        self._warn_of_own_steps()
-        self._compare_batches(self.params.get("steps"))
-        self._measure = {}
-        # One for each mode: TensorFlow warns if one function is traced five times.
-        for training in (True, False):
-            losses = functools.partial(self._batch_losses, training)
-            graph = tf.function(losses, autograph=False, reduce_retracing=True)
-            self._measure[training] = losses if self.model.run_eagerly else graph
-        self._trained, self._val_loss_is_compared = None, False
+        """Prepare, and refuse what cannot be measured."""
+        self._graphs = {}
+        self._shuffled = [one for one in self.data.values() if isinstance(one, _Arrays)]
+        if self._depends_on_order():
+            self._shuffled = []
+        for arrays in self._shuffled:
+            arrays.shuffle(0)
+        _refuse_stateful_or_sorted(self.model, self.data.values())
+        self._steps = self.params.get("steps")  # None where `fit` does not know
+        self._names = None  # of the metrics: known after the first epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Begin to read the batches that are to be scored during the epoch."""
+        self._steps_done = 0
+        self._during = {part: [] for part in self.data}
+        self._unscored = {}
+        for arrays in self._shuffled:  # the same seed makes pairs of the same batches
+            arrays.shuffle(epoch)
+        for part, data in self.data.items():
+            # In an epoch of unknown length, batches are read over and over.
+            readings = itertools.repeat(data, 1 if self._steps else sys.maxsize)
+            self._unscored[part] = itertools.chain.from_iterable(map(_read, readings))
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Score the batches whose moment has come, with the weights of this moment."""
+        self._score_due(batch + (self.model.steps_per_execution + 1) / 2)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Note how many batches `fit` has trained on in this epoch."""
-        self._trained = batch + 1
+        """Count the steps of the epoch."""
+        self._steps_done = batch + 1
+
+    def _score_due(self, steps):
+        """Score the batches that are due within so many steps of the epoch.
+
+        Batch i of m is due in the middle of the i-th of m equal parts of the epoch. As
+        long as its length is not known, one batch is due before each step, and after
+        the last one, the first again.
+        """
+        for part, scored in self._during.items():
+            due = steps
+            if self._steps:
+                due *= len(self.data[part]) / self._steps
+            due = max(math.ceil(due - 0.5) - len(scored), 0)
+            batches = itertools.islice(self._unscored[part], due)
+            scored += self._score(batches, self._state(), True)[0]
+
+    def on_test_begin(self, logs=None):
+        """Keep the state of the random generators that `fit` validates with."""
+        self._validation_state = self._state()
 
     def on_epoch_end(self, epoch, logs):
         """Measure; Keras hands the same `logs` to the callbacks after this one."""
-        self._compare_with_fit(epoch, logs)
-        # The standard error of a difference is the root of the squared errors' sum.
-        logs["loss_at_end"], error = self._mean_loss(self.training_data, epoch)
-        if self.held_out_data is not None:
-            held_out, held_out_error = self._mean_loss(self.held_out_data, epoch)
-            logs["held_out_loss_regularized"] = held_out
-            logs["overfitting_error"] = math.hypot(error, held_out_error)
-            error = held_out_error
-        validation, validation_error = self._mean_loss(self.validation_data, epoch)
-        logs["val_loss_regularized"] = validation
-        logs["data_error"] = math.hypot(error, validation_error)
-
-    def _mean_loss(self, data, epoch, training=True):
-        """Return the mean loss of images, and its standard error."""
-        # Training mode changes moving averages and the seeds of dropout. A copy of them
-        # goes from batch to batch, so that those of the model stay as they are.
-        variables = self.model.non_trainable_variables
-        state = [keras.ops.convert_to_tensor(variable) for variable in variables]
-        losses, sizes, batches = [], [], self._batches(data, epoch)
-        while chunk := [*itertools.islice(batches, AT_ONCE)]:
-            chunk_losses, state = self._measure[training](chunk, state)
-            losses += map(float, chunk_losses)
-            sizes += [len(tf.nest.flatten(batch)[0]) for batch in chunk]
-        return _mean_and_error(losses, sizes)
-
-    def _batches(self, data, epoch):
-        """Yield the batches of a data set; of arrays, new ones in each epoch."""
-        if isinstance(data, keras.utils.PyDataset):
-            yield from (data[batch] for batch in range(data.num_batches))
-        elif isinstance(data, tf.data.Dataset):
-            yield from data
+        if "val_loss" not in logs:
+            raise ValueError("give fit validation_data, and leave validation_freq at 1")
+        self._steps = self._steps or self._steps_done
+        # Of several steps in one execution, some versions of Keras count the first.
+        if self._steps_done + self.model.steps_per_execution <= self._steps:
+            # The epoch has ended early: all is unknown.
+            names = [name for name in logs if f"val_{name}" in logs]
+            inferred = [{SIZE: 1, **dict.fromkeys(names, math.nan)}] * 2
+            regularized, self._during = inferred, dict.fromkeys(self.data, inferred)
         else:
-            # The random numbers of the training are not touched.
-            order = np.random.default_rng(epoch).permutation(len(data[0]))
-            for start in range(0, len(order), self.batch_size):
-                rows = order[start : start + self.batch_size]
-                yield tuple(array[rows] for array in data)
+            self._score_due(self._steps)  # what is left of several steps at once
+            batches, state = _read(self.data["val"]), self._validation_state
+            regularized, inferred = self._score(batches, state, True, False)
+            names = self._names_as_in_fit(inferred, logs)
+        self._names = self._names or names
+        for name in self._names:
+            numbers = self._split(name, regularized, inferred)
+            logs.update(numbers if name in names else dict.fromkeys(numbers, math.nan))
 
-    def _batch_losses(self, training, batches, state):
-        """Return the losses of batches, and the state after them."""
-        model, losses = self.model, []
+    def _split(self, name, regularized, inferred):
+        """Return what stands between a metric and its validation metric, and errors."""
+        at_end, sizes = _column(regularized, name)
+        as_usual, _ = _column(inferred, name)
+        during, _ = _column(self._during["val"], name)
+        # Which batches were scored during the epoch: all, or some, or some of them twice.
+        scored = np.arange(len(during)) % len(at_end)
+        mean, _ = _mean_and_error(at_end, sizes)
+        timing, timing_error = _mean_and_error(
+            during - at_end[scored], sizes[scored], sizes.sum()
+        )
+        _, regularization_error = _mean_and_error(at_end - as_usual, sizes)
+        _, error = _mean_and_error(during, sizes[scored], sizes.sum())
+        numbers = {
+            f"val_{name}_during": mean + timing,
+            f"val_{name}_regularized": mean,
+            f"{name}_regularization_error": regularization_error,
+            f"{name}_timing_error": timing_error,
+            # Without held-out images, that of overfitting + data.
+            f"{name}_data_error": error,
+        }
+        if "held_out" in self.data:
+            during, sizes = _column(self._during["held_out"], name)
+            held_out, held_out_error = _mean_and_error(during, sizes)
+            numbers[f"held_out_{name}_during"] = held_out
+            numbers[f"{name}_overfitting_error"] = held_out_error
+            numbers[f"{name}_data_error"] = math.hypot(error, held_out_error)
+        return numbers
+
+    def _state(self):
+        """Return a copy of what the network changes when it is called in training."""
+        # Moving averages, and the state of random generators: the copy goes from batch
+        # to batch, and the model's own stay as they are.
+        variables = self.model.non_trainable_variables
+        return [tf.convert_to_tensor(variable.value) for variable in variables]
+
+    def _score(self, batches, state, *modes):
+        """Return, for each mode, the metrics and the size of each batch."""
+        scores, states = [[] for _ in modes], [state for _ in modes]
+        batches = iter(batches)
+        while chunk := [*itertools.islice(batches, AT_ONCE)]:
+            for i, training in enumerate(modes):
+                key = training, len(chunk)
+                if key not in self._graphs:
+                    self._graphs[key] = self._graph(training)
+                of_chunk, states[i] = self._graphs[key](chunk, states[i])
+                scores[i] += tf.nest.map_structure(float, of_chunk)
+        return scores
+
+    def _graph(self, training):
+        """Return `_score_in_graph` as `fit` would run it."""
+        # A partial for each: TensorFlow warns if one function has many graphs.
+        score = functools.partial(self._score_in_graph, training)
+        jit = {"jit_compile": self.model.jit_compile}
+        graph = tf.function(score, autograph=False, reduce_retracing=True, **jit)
+        return score if self.model.run_eagerly else graph
+
+    def _score_in_graph(self, training, batches, state):
+        """Return the metrics and the size of batches, and the state after them."""
+        model, scores = self.model, []
         # As `fit` does: a `call` that does not ask for the mode is not told of it.
         takes_mode = "training" in inspect.signature(model.call).parameters
         mode = {"training": training} if takes_mode else {}
-        variables = model.non_trainable_variables
         # Without the weights in the scope, penalties such as L2 would be missing.
-        weights = [(weight, weight.value) for weight in model.trainable_variables]
+        values = [(weight, weight.value) for weight in model.trainable_variables]
+        # For each batch, the metrics begin anew.
+        totals = model.metrics_variables
+        values += [(total, keras.ops.zeros_like(total)) for total in totals]
+        variables = model.non_trainable_variables
         for batch in batches:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-            values = [*weights, *zip(variables, state)]
-            with keras.StatelessScope(values, collect_losses=True) as scope:
+            with keras.StatelessScope(
+                [*values, *zip(variables, state)], collect_losses=True
+            ) as scope:
                 y_pred = model(x, **mode)
-                losses.append(model.compute_loss(x, y, y_pred, sample_weight))
+                loss = model.compute_loss(x, y, y_pred, sample_weight)
+                metrics = model.compute_metrics(x, y, y_pred, sample_weight)
             state = [scope.get_current_value(variable) for variable in variables]
-        return losses, state
+            # As `fit` counts: the rows of the first input.
+            size = keras.ops.shape(tf.nest.flatten(x)[0])[0]
+            numbers = {k: v for k, v in metrics.items() if not keras.ops.shape(v)}
+            scores.append({**numbers, "loss": loss, SIZE: size})
+        return scores, state
 
-    # From here on: what would be measured wrongly is refused.
+    def _depends_on_order(self):
+        """Return whether the loss of arrays depends on their order, in inference mode.
 
-    def _checked(self, data):
-        """Return data to measure on, arrays as NumPy's; or raise ValueError."""
-        if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
-            if self._number_of_batches(data) < 1:  # -1 if infinite, -2 if unknown
-                advice = "use its take, or tf.data.experimental.assert_cardinality"
-                raise ValueError(
-                    f"a data set is empty, infinite or of unknown length: {advice}"
-                )
-            return data
-        if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-            raise ValueError("give (images, labels), or a data set in batches")
-        data = tuple(np.asarray(array) for array in data)
-        numbers = [array.shape[:1] for array in data]
-        if len(set(numbers)) > 1 or numbers[0] in ((), (0,)):
-            raise ValueError("give as many labels as images, and one or more of each")
-        return data
+        So it is with a loss of a whole batch (Dice), with padded sequences and a mask,
+        with the nodes of a graph, and with random numbers (a sampling layer).
+        """
+        data, losses = self.data["val"], []
+        if not isinstance(data, _Arrays):
+            return False  # the order of a data set stays in any case
+        for seed in (None, 0):
+            data.shuffle(seed, among=2 * data.batch_size)
+            scores = self._score([data[0], data[1]][: len(data)], self._state(), False)
+            losses.append(_mean_and_error(*_column(scores[0], "loss"))[0])
+        data.shuffle(None)
+        return not np.isclose(*losses, rtol=1e-4, equal_nan=True)
 
-    def _number_of_batches(self, data):
-        """Return the number of batches, below 0 if it is infinite or not known."""
-        if isinstance(data, tuple):
-            return math.ceil(len(data[0]) / self.batch_size)
-        if isinstance(data, keras.utils.PyDataset):
-            return -1 if data.num_batches is None else data.num_batches
-        return int(data.cardinality())
-
-    def _warn_of_own_steps(self):
-        """Warn of a model that may not train on what is measured."""
-        kind = type(self.model)
-        for step in ("train_step", "test_step"):
-            if getattr(kind, step) is not getattr(keras.Model, step):
-                warnings.warn(
-                    f"{kind.__name__} has a custom {step}: the terms hold only if it "
-                    "takes compute_loss of one forward pass",
-                    stacklevel=3,
-                )
-
-    def _compare_batches(self, number, tolerance=0):
-        """Raise ValueError if `fit` trains on another number of batches."""
-        given = self._number_of_batches(self.training_data)
-        if number is not None and abs(number - given) > tolerance:
+    def _names_as_in_fit(self, inferred, logs):
+        """Return the metrics whose mean over batches is what `fit` reports."""
+        # In half precision, the order of a sum shows.
+        half = self.model.compute_dtype in ("float16", "bfloat16")
+        close = functools.partial(np.isclose, rtol=1e-2 if half else 1e-3, atol=1e-6)
+        means = {
+            name: _mean_and_error(*_column(inferred, name))[0] for name in inferred[0]
+        }
+        kinds = [
+            one for own in self.model.metrics for one in getattr(own, "metrics", [own])
+        ]
+        over_images = [one.name for one in kinds if isinstance(one, keras.metrics.Mean)]
+        names = [
+            name
+            for name, mean in means.items()
+            if close(mean, logs.get(f"val_{name}", math.inf), equal_nan=True)
+            and name.endswith(tuple(over_images))
+        ]
+        if "loss" not in names:
             raise ValueError(
-                f"fit counts {number} batches, and MeasureReasons {given}: give it the data "
-                "and the batch_size that fit gets, without what validation_split or "
-                "steps_per_epoch leaves out"
+                f"fit reports a val_loss of {logs['val_loss']:.6g}, but the validation "
+                f"data given to MeasureReasons have {means['loss']:.6g}: they must be "
+                "those of fit, scaled and weighted as there, the same at each reading, "
+                "and in the same batches if the loss depends on who shares one; and no "
+                "callback may swap the weights for the validation"
             )
-
-    def _compare_with_fit(self, epoch, logs):
-        """Raise ValueError if `fit` has trained or validated on other data."""
-        if not self.model.stop_training:  # in the middle of the epoch, perhaps
-            # Of several batches in one execution, Keras reports the first or the last.
-            self._compare_batches(self._trained, self.model.steps_per_execution - 1)
-        if "val_loss" not in logs:
-            raise ValueError("give fit validation_data, and leave validation_freq at 1")
-        if self._val_loss_is_compared:
-            return
-        self._val_loss_is_compared = True
-        reported = logs["val_loss"]
-        measured, _ = self._mean_loss(self.validation_data, epoch, training=False)
-        tolerance = 1e-3
-        if self.model.compute_dtype in ("float16", "bfloat16"):
-            tolerance = 1e-2
-        if KERAS_VERSION < (3, 2):  # which counts a smaller last batch in full
-            tolerance = 0.1
-        if not np.isclose(
-            measured, reported, rtol=tolerance, atol=1e-6, equal_nan=True
-        ):
-            raise ValueError(
-                f"fit reports a val_loss of {reported:.6g}, but the validation data given "
-                f"to MeasureReasons have {measured:.6g}: they must be those of fit, scaled "
-                "and weighted as there, and the same at each reading; and no callback may "
-                "swap the weights for the validation"
-            )
+        return names
 
 
-def _mean_and_error(losses, sizes):
-    """Return the mean loss of images, from those of batches, and its standard error.
+class _Arrays:
+    """Arrays in batches, and in an order that can be changed."""
 
-    The loss of a batch of n images has a variance of v / n, with v that of the loss of
-    an image. So the squared distances of m batches from the mean, weighted by n, add up
-    to v * (m - 1) on average; and the squared standard error is v / (all images).
+    def __init__(self, arrays, batch_size):
+        self.arrays, self.batch_size = arrays, batch_size
+        self.shuffle(None)
+
+    def shuffle(self, seed, among=None):
+        """Put all rows, or the first few, into a new order; with seed None, into theirs."""
+        self.order = np.arange(len(tf.nest.flatten(self.arrays)[0]))
+        if seed is not None:  # the random numbers of the training are not touched
+            np.random.default_rng(seed).shuffle(self.order[:among])
+
+    def __len__(self):
+        return math.ceil(len(self.order) / self.batch_size)
+
+    def __getitem__(self, batch):
+        rows = self.order[batch * self.batch_size :][: self.batch_size]
+        return tf.nest.map_structure(lambda array: array[rows], self.arrays)
+
+
+def _in_batches(data, batch_size):
+    """Return data whose `len` is a number of batches; or raise ValueError."""
+    if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
+        with contextlib.suppress(TypeError):  # the length is infinite or not known
+            if len(data):
+                return data
+        advice = "use its take, or tf.data.experimental.assert_cardinality"
+        raise ValueError(
+            f"a data set is empty, infinite or of unknown length: {advice}"
+        )
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise ValueError("give (images, labels), or a tf.data.Dataset or PyDataset")
+    arrays = tf.nest.map_structure(np.asarray, tuple(data))
+    rows = {*map(str, (array.shape[:1] for array in tf.nest.flatten(arrays)))}
+    if len(rows) > 1 or rows & {"()", "(0,)"}:
+        raise ValueError(
+            "give images, labels and weights as arrays of equal length, np.array(images) "
+            f"for example: these have the shapes {', '.join(sorted(rows)):.60}"
+        )
+    return _Arrays(arrays, batch_size)
+
+
+def _read(data):
+    """Return an iterator over the batches of data."""
+    if isinstance(data, tf.data.Dataset):
+        return iter(data)
+    return map(data.__getitem__, range(len(data)))
+
+
+def _refuse_stateful_or_sorted(model, data):
+    """Raise ValueError for what has no meaning in training mode, batch by batch."""
+    layers = [*_layers(model)]
+    if any(getattr(layer, "stateful", False) for layer in layers):
+        raise ValueError(
+            "a network that carries its state from batch to batch (stateful=True) cannot "
+            "be measured: training batches come between those to be scored"
+        )
+    normalize = [
+        isinstance(one, keras.layers.BatchNormalization) and one.trainable
+        for one in layers
+    ]
+    if any(normalize) and any(map(_is_sorted, data)):
+        raise ValueError(
+            "a data set is sorted by label, and in training mode batch normalization "
+            "makes another network for a batch of one class: shuffle it, with "
+            "image_dataset_from_directory(..., shuffle=True, seed=0) for example"
+        )
+
+
+def _layers(model):
+    """Yield the layers of a model, and of the models in it."""
+    for layer in getattr(model, "layers", []):
+        yield layer
+        yield from _layers(layer)
+
+
+def _is_sorted(data):
+    """Return whether labels differ far less within batches than between them.
+
+    In random order, the variance within batches is that of all labels, on average. Here
+    it is less than a quarter of it.
     """
-    mean, error = float(np.average(losses, weights=sizes)), math.nan
-    if len(losses) > 1:
-        squares = np.average((np.array(losses) - mean) ** 2, weights=sizes)
-        error = math.sqrt(squares / (len(losses) - 1))
-    return mean, error
+    labels = []
+    for batch in _read(data):
+        _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        y = tf.nest.flatten(y)[0]
+        if not isinstance(y, np.ndarray | tf.Tensor):
+            return False  # none, or sparse or ragged
+        y = np.reshape(y, (len(y), -1))
+        labels.append(
+            y @ np.arange(1.0, y.shape[1] + 1)
+        )  # of one-hot labels, the place
+    everything = np.concatenate(labels)
+    spare = len(everything) - len(labels)
+    within = sum(len(one) * one.var() for one in labels)
+    return spare > 0 and within / spare < everything.var(ddof=1) / 4
+
+
+def _column(scores, name):
+    """Return a metric of batches, and their sizes."""
+    return [np.array([score[key] for score in scores]) for key in (name, SIZE)]
+
+
+def _mean_and_error(values, sizes, images=None):
+    """Return the mean of a metric over images, and its standard error.
+
+    `values` are those of batches, in the order of their moments. During an epoch they
+    fall, and that is not chance; so the variance is taken from the differences between
+    neighbours (J. von Neumann and others, The mean square successive difference, 1941).
+    A batch of n images has a variance of v / n, with v that of one image, and the
+    difference of two has the sum of theirs. So each difference gives a v, and the squared
+    error is the mean of these over the number of images. That number is less than the
+    sum of the sizes where `images` have been scored more than once.
+    """
+    mean = float(np.average(values, weights=sizes))
+    if len(values) < 2:
+        return mean, math.nan
+    variances = np.diff(values) ** 2 / (1 / sizes[1:] + 1 / sizes[:-1])
+    images = min(images or math.inf, sizes.sum())
+    return mean, math.sqrt(variances.mean() / images)

@@ -43,8 +43,8 @@ NO_NETWORK = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0
 def environment(**variables):
     """Return the environment of a script: no network, no screen, and these variables."""
     ours = {**os.environ, **NO_NETWORK, "MPLBACKEND": "agg", **variables}
-    ours.pop("DISPLAY", None)
-    ours.pop("no_proxy", None)
+    for name in ("DISPLAY", "no_proxy", "PYTHONUNBUFFERED"):
+        ours.pop(name, None)
     return {name: str(value) for name, value in ours.items()}
 
 
@@ -52,17 +52,22 @@ def command(script, *arguments):
     return [sys.executable, str(ROOT / script), *map(str, arguments)]
 
 
-def run(script, *arguments, cwd, timeout=300, preexec_fn=None, **variables):
-    """Run a script to its end, redirected, from a folder that is not the project's."""
+def run(script, *arguments, cwd, shell="", **variables):
+    """Run a script to its end, redirected, from a folder that is not the project's.
+
+    `shell` is a command of a POSIX shell that comes first, a limit for example.
+    """
+    words = command(script, *arguments)
+    if shell:
+        words = ["sh", "-c", f'{shell}; exec "$0" "$@"', *words]
     return subprocess.run(
-        command(script, *arguments),
+        words,
         check=False,
         cwd=cwd,
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=timeout,
-        preexec_fn=preexec_fn,
+        timeout=300,
     )
 
 
@@ -105,7 +110,7 @@ def keras_home(images, tmp_path_factory):
 def write_data_set(home, training, validation):
     """Put images and labels where Keras looks for Fashion MNIST below its home."""
     folder = home / "datasets" / "fashion-mnist"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for part, (pictures, labels) in (("train", training), ("t10k", validation)):
         write_idx(folder / f"{part}-images-idx3-ubyte.gz", pictures)
         write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)

@@ -6,23 +6,23 @@ import pytest
 from conftest import ROOT
 
 CITED = """
-fashion_mnist.py 2 8 import MiniVGGNet, datasets, SaveHistory, classification_report
+fashion_mnist.py 2 8 import pickle, import datasets, MiniVGGNet, classification_report
 fashion_mnist.py 11 14 ArgumentParser(, "-i", "--history"
 fashion_mnist.py 15 24 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
 fashion_mnist.py 25 34 datasets.load(, trainX[..., None], astype("float32") / 255
 fashion_mnist.py 37 38 trainY = keras.utils.to_cat, testY = keras.utils.to_cat
-fashion_mnist.py 41 42 "top", "trouser", "ankle boot"
+fashion_mnist.py 41 42 "top, trouser, ankle boot", labelNames = clothes
 fashion_mnist.py 46 49 SGD(, MiniVGGNet.build(, model.compile(
 fashion_mnist.py 53 55 H = model.fit(
 fashion_mnist.py 59 62 model.predict(, classification_report(
-fashion_mnist.py 66 68 save_history.complete(H.history)
-plot_shift.py 2 5 matplotlib, numpy, argparse, reading
+fashion_mnist.py 66 68 open(args.history, "wb"), pickle.dump(H.history, file)
+plot_shift.py 2 5 matplotlib, numpy, argparse, histories
 plot_shift.py 8 11 ArgumentParser(, "-i", "--input"
-plot_shift.py 14 14 reading.load_history(args.input
+plot_shift.py 14 14 H = histories.load_history(args.input
 plot_shift.py 18 18 epochs = np.arange(
-plot_shift.py 19 20 plt.subplots(2, 1
+plot_shift.py 19 20 plt.subplots(
 plot_shift.py 21 29 top.plot(epochs, training, top.plot(epochs, validation
-plot_shift.py 32 32 bottom.plot(epochs - 0.5, training
+plot_shift.py 32 32 shifted.plot(epochs - 0.5, training
 """
 
 

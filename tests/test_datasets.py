@@ -5,13 +5,14 @@ import shutil
 import socket
 import urllib.request
 
+import keras
 import numpy as np
 import pytest
 from conftest import FILES, NO_NETWORK, OWN_KERAS_HOME
 from sklearn.datasets import load_digits
 
 from pyimagesearch import datasets
-from pyimagesearch.cli import UserError
+from pyimagesearch.terminal import UserError
 
 
 @pytest.fixture
@@ -20,6 +21,7 @@ def cache(keras_home, monkeypatch):
     for name, value in NO_NETWORK.items():
         monkeypatch.setenv(name, value)
     urllib.request.install_opener(None)  # or it would keep the proxy of its first use
+    keras.utils.disable_interactive_logging()  # no bar where it downloads
     folder = OWN_KERAS_HOME / "datasets" / "fashion-mnist"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(keras_home / "datasets" / "fashion-mnist", folder)
@@ -53,7 +55,7 @@ def test_damaged_data_are_said_so(cache, name, dataset):
 def test_without_cache_and_network_it_falls_back(cache, capsys):
     (cache / FILES[0]).unlink()
     name, (images, _), _ = datasets.load()
-    assert (name, len(images)) == ("digits", 7185)
+    assert (name, len(images)) == ("digits", 14370)
     why, instead = capsys.readouterr().out.splitlines()
     assert str(cache) in why and "refused" in why
     assert "digits" in instead and "--dataset fashion-mnist" in instead
@@ -73,8 +75,8 @@ def test_a_download_that_stalls_is_given_up(cache, capsys, monkeypatch):
 
 def test_digits_are_enlarged_and_moved_after_the_split():
     (trainX, trainY), (testX, testY) = datasets.load_digits()
-    assert trainX.shape == (7185, 28, 28) and trainY.shape == (7185,)
-    assert testX.shape == (1800, 28, 28) and testY.shape == (1800,)
+    assert trainX.shape == (14370, 28, 28) and trainY.shape == (14370,)
+    assert testX.shape == (3600, 28, 28) and testY.shape == (3600,)
     assert (trainX.min(), trainX.max(), trainX.dtype) == (0, 255, "uint8")
     # Undo it, by brute force: cut out what is not blank, wherever it lies.
     originals = load_digits()
@@ -86,9 +88,9 @@ def test_digits_are_enlarged_and_moved_after_the_split():
     validation = {trimmed(image): label for image, label in zip(testX, testY)}
     assert len(training) + len(validation) == len(known) == 1797
     assert training | validation == known, "every digit is there, on one side only"
-    for copies in trainX.reshape(-1, 5, 784)[:200]:
-        assert len(np.unique(copies, axis=0)) == 5, "five places"
-    share = np.bincount(testY) / 5 / np.bincount(originals.target)
+    for copies in trainX.reshape(-1, 10, 784)[:200]:
+        assert len(np.unique(copies, axis=0)) == 10, "ten places"
+    share = np.bincount(testY) / 10 / np.bincount(originals.target)
     assert share == pytest.approx(0.2, abs=0.005), "stratified"
 
 
@@ -140,7 +142,7 @@ def test_images_that_are_held_out_are_not_trained_on():
 
 def test_without_a_number_nothing_is_held_out():
     training, held_out = datasets.hold_out("digits", [1, 2], [3, 4], 0, seed=1)
-    assert (training, held_out) == (([1, 2], [3, 4]), None)
+    assert (training, held_out) == (([1, 2], [3, 4]), ([], []))
 
 
 @pytest.mark.parametrize("number", [1, 500, 503])
@@ -148,7 +150,7 @@ def test_no_digit_is_held_out_at_one_place_and_trained_on_at_another(number):
     training, _ = datasets.load_digits()
     (images, _), (held, labels) = datasets.hold_out("digits", *training, number, seed=7)
     assert len(held) == len(labels) == number
-    assert len(images) == 7185 - 5 * -(-number // 5)
+    assert len(images) == 14370 - 10 * -(-number // 10)
     known = {trimmed(image) for image in images}
     assert not known & {trimmed(image) for image in held}
 

@@ -1,7 +1,6 @@
 """The plotting script, through its real command line."""
 
 import itertools
-import math
 import pickle
 import re
 import runpy
@@ -12,10 +11,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from conftest import ROOT, assert_one_line_error, command, environment, run
-from matplotlib.container import BarContainer
 
 from pyimagesearch import gap
-from pyimagesearch.cli import UserError
+from pyimagesearch.terminal import UserError
 
 HISTORY = {
     "loss": [1.0, 0.5, 0.4],
@@ -43,10 +41,9 @@ def drawn(folder, monkeypatch, *arguments):
 @pytest.mark.parametrize("metric", ["loss", "accuracy"])
 def test_panels(folder, monkeypatch, capsys, metric):
     top, bottom = drawn(folder, monkeypatch, "--metric", metric)
-    name = metric.capitalize()
     for panel, title, left in ((top, "Unshifted", 0), (bottom, "Shifted", 0.5)):
-        assert panel.get_title() == f"{title} {name} Plot"
-        assert (panel.get_xlabel(), panel.get_ylabel()) == ("Epoch #", name)
+        assert panel.get_title() == f"{title} {metric}"
+        assert (panel.get_xlabel(), panel.get_ylabel()) == ("Epoch #", metric)
         labels = [text.get_text() for text in panel.get_legend().get_texts()]
         assert labels == [f"training {metric}", f"validation {metric}"]
         training, validation = panel.get_lines()
@@ -54,12 +51,17 @@ def test_panels(folder, monkeypatch, capsys, metric):
         np.testing.assert_array_equal(validation.get_xdata(), np.arange(3))
         np.testing.assert_array_equal(training.get_ydata(), HISTORY[metric])
         np.testing.assert_array_equal(validation.get_ydata(), HISTORY[f"val_{metric}"])
-    assert top.get_xlim() == bottom.get_xlim()
-    assert top.get_ylim() == bottom.get_ylim()
+    for panel in (top, bottom):  # a common scale
+        panel.set(xlim=(-7, 7), ylim=(-8, 8))
+        for other in (top, bottom):
+            assert (other.get_xlim(), other.get_ylim()) == ((-7, 7), (-8, 8))
+        panel.set(xlim=(0, 1), ylim=(0, 1))
     assert top.get_position().y0 > bottom.get_position().y1
     if metric == "loss":  # by hand: (0.4 + 0) / 2 and (0.15 + 0.05) / 2
         out = capsys.readouterr().out
-        assert "closer: mean distance 0.2 unshifted, 0.1 shifted" in out
+        assert (
+            "closer in 1 of 2 epochs: their mean distance is 0.1, unshifted 0.2" in out
+        )
 
 
 def test_curves_of_a_pytorch_loop_are_drawn_under_their_names(folder, monkeypatch):
@@ -72,72 +74,61 @@ def test_curves_of_a_pytorch_loop_are_drawn_under_their_names(folder, monkeypatc
 
 MEASURED = {
     **HISTORY,
-    "loss_at_end": [0.7, 0.45, 0.3],
+    "val_loss_during": [0.9, 0.62, 0.45],
     "val_loss_regularized": [0.75, 0.6, 0.2],
-}
-HELD_OUT = {
-    **MEASURED,
-    "held_out_loss_regularized": [0.73, 0.5, 0.35],
-    "overfitting_error": [0.02, 0.02, 0.02],
-    "data_error": [0.05, 0.04, 0.03],
+    "loss_regularization_error": [0.01, 0.02, 0.03],
+    "loss_timing_error": [0.02, 0.02, 0.02],
+    "loss_data_error": [0.05, 0.04, 0.03],
 }
 
 
-@pytest.mark.parametrize("history", [MEASURED, HELD_OUT])
+@pytest.mark.parametrize("metric", ["loss", "accuracy"])
 def test_a_run_with_reasons_gets_a_third_panel_and_a_table(
-    folder, monkeypatch, capsys, history
+    folder, monkeypatch, capsys, metric
 ):
-    heights = [panel.get_position().height for panel in drawn(folder, monkeypatch)]
-    inches = plt.gcf().get_figheight()
+    assert len(drawn(folder, monkeypatch, "--metric", metric)) == 2
     assert "to measure what makes the gap: fashion_mnist.py" in capsys.readouterr().out
+    swapped = {"loss": "accuracy", "accuracy": "loss"}
+    history = MEASURED
+    if metric == "accuracy":
+        history = {
+            re.sub("loss|accuracy", lambda found: swapped[found[0]], name): values
+            for name, values in MEASURED.items()
+        }
     (folder / "training.pickle").write_bytes(pickle.dumps(history))
-    panels = drawn(folder, monkeypatch)
-    # The two panels are about as high as they were, and have as much air.
-    boxes = [panel.get_position() for panel in panels]
-    for box, height in zip(boxes, heights):
-        now = box.height * plt.gcf().get_figheight()
-        assert now == pytest.approx(height * inches, rel=0.05)
-    air = [upper.y0 - lower.y1 for upper, lower in itertools.pairwise(boxes)]
-    assert 0 < air[0] == pytest.approx(air[1], rel=0.05)
-
-    by_hand = {"timing": [0.3, 0.05, 0.1], "regularization": [0.15, 0.1, 0.1]}
-    if history is HELD_OUT:
-        by_hand |= {"overfitting": [-0.03, -0.05, -0.05], "data": [-0.02, -0.1, 0.15]}
-    else:
-        by_hand["overfitting + data"] = [-0.05, -0.15, 0.1]
-    bars = [one for one in panels[2].containers if isinstance(one, BarContainer)]
-    assert [one.get_label().removesuffix(" ± error") for one in bars] == list(by_hand)
-    # Stacked from 0: what is above it adds up to the one end, what is below to the
-    # other.
-    ends = np.zeros((2, 3))
-    for bar, values in zip(bars, by_hand.values()):
-        for epoch, (patch, value) in enumerate(zip(bar, values)):
-            side = int(value < 0)
-            assert patch.get_x() + patch.get_width() / 2 == pytest.approx(epoch)
-            assert patch.get_y() == pytest.approx(ends[side, epoch])
-            assert patch.get_height() == pytest.approx(value)
-            ends[side, epoch] += value
-    # Only the last shows its error, from one error below its end to one above.
-    assert [one.errorbar for one in bars[:-1]] == [None] * (len(bars) - 1)
-    if history is HELD_OUT:
-        _, _, (lines,) = bars[-1].errorbar
-        for epoch, segment in enumerate(lines.get_segments()):
-            end = ends[int(by_hand["data"][epoch] < 0), epoch]
-            error = history["data_error"][epoch]
-            assert list(segment[:, 1]) == pytest.approx([end - error, end + error])
-    curves = [line for line in panels[2].get_lines() if line.get_marker() == "o"]
-    np.testing.assert_allclose(curves[0].get_ydata(), [0.4, 0.0, 0.3], atol=1e-12)
-    np.testing.assert_allclose(ends.sum(axis=0), [0.4, 0.0, 0.3], atol=1e-12)
-
+    top, shifted, third = drawn(folder, monkeypatch, "--metric", metric.capitalize())
+    assert len(top.get_lines()) == 2
+    # The validation images, measured as the training images are, and at their moments.
+    during = shifted.get_lines()[2]
+    assert "measured the way the training" in during.get_label()
+    np.testing.assert_array_equal(during.get_xdata(), np.arange(3) - 0.5)
+    np.testing.assert_array_equal(during.get_ydata(), [0.9, 0.62, 0.45])
+    by_hand = {
+        "regularization": [0.15, 0.1, 0.1],
+        "timing": [0.15, 0.02, 0.25],
+        "data + overfitting": [0.1, -0.12, -0.05],
+        "gap, their sum": [0.4, 0.0, 0.3],
+    }
+    lines = {line.get_label(): line.get_ydata() for line in third.get_lines()}
+    for name, values in by_hand.items():
+        np.testing.assert_allclose(lines[name], values, atol=1e-12)
+    width, height = plt.gcf().get_size_inches() * plt.gcf().dpi
+    assert width <= 800 and height <= 800
+    boxes = [panel.get_tightbbox() for panel in (top, shifted, third)]
+    assert all(upper.y0 >= lower.y1 for upper, lower in itertools.pairwise(boxes))
     out = capsys.readouterr().out
-    row = "0 +0.4000 +0.3000 +0.1500 -0.0500 +0.2500"
-    if history is HELD_OUT:
-        row = "0 +0.4000 +0.3000 +0.1500 -0.0300 +-0.0200 -0.0200 +-0.0500 +0.2500"
+    row = "0 +0.400 +0.150 +-0.010 +0.150 +-0.020 +0.100 +-0.050 +0.250"
     assert row.split() in [line.split() for line in out.splitlines()]
-    assert "[INFO] epoch 0: the gap is +0.4000, the validation loss is lower" in out
-    assert max(map(len, out.splitlines())) <= 100
-    assert len(drawn(folder, monkeypatch, "--metric", "accuracy")) == 2
-    assert "what makes the gap was measured of the loss" in capsys.readouterr().out
+    assert "[INFO] epoch 0: the gap is +0.400, the validation" in out
+    assert max(map(len, out.splitlines())) <= 110
+
+
+def test_what_was_measured_in_part_is_left_out(folder, monkeypatch, capsys):
+    for change in ({"val_loss_during": [0.9]}, {"loss_timing_error": ["a", 1, 1]}):
+        history = {**MEASURED, **change}
+        (folder / "training.pickle").write_bytes(pickle.dumps(history))
+        assert len(drawn(folder, monkeypatch)) == 2
+        assert "warning: " in capsys.readouterr().err
 
 
 def test_one_epoch_is_a_visible_point(folder, monkeypatch, capsys):
@@ -161,8 +152,8 @@ def test_suffix_chooses_the_format(folder, monkeypatch, capsys, suffix, start):
 
 @pytest.mark.parametrize(
     "backend",
-    # The last is a notebook's, in whose shell a Python without its package may run.
-    ["agg", "tkagg", "", "unknown", "module://matplotlib_inline.backend_inline"],
+    # The last is a notebook's, whose shell hands it on.
+    ["agg", "tkagg", "", "module://matplotlib_inline.backend_inline"],
 )
 def test_without_a_screen_it_saves_beside_the_history(folder, tmp_path, backend):
     elsewhere = tmp_path / "elsewhere"
@@ -210,18 +201,18 @@ def test_many_epochs_are_no_band_of_markers(folder, monkeypatch):
     ("arguments", "words"),
     [
         ("-i missing.pickle", ["missing.pickle does not exist", "fashion_mnist.py"]),
-        ("-i .", ["cannot read .: Is a directory"]),
-        ("--metric recall", ["curve of recall: try --metric loss or accuracy"]),
+        ("-i .", ["Is a directory: '.'"]),
+        ("--metric recall", ["curve of recall; try --metric loss or accuracy"]),
         ("-o figure.jpeg", ["figure.jpeg", ".png, .pdf, .svg"]),
-        ("-o missing/figure.png", ["missing/figure.png", "No such file"]),
+        ("-o missing/figure.png", ["No such file", "missing/figure.png"]),
     ],
 )
 def test_a_mistake_is_told(folder, monkeypatch, capsys, arguments, words):
-    with pytest.raises(UserError) as told:
+    # What the system says, terminal.py puts into a line.
+    with pytest.raises((UserError, OSError)) as told:
         drawn(folder, monkeypatch, *arguments.split())
     for word in words:
         assert word in str(told.value)
-    assert capsys.readouterr().out == ""
     assert [file.name for file in folder.iterdir()] == ["training.pickle"]
 
 
@@ -248,18 +239,32 @@ def test_imports_neither_tensorflow_nor_scikit_learn(folder):
         assert package not in process.stderr
 
 
-def test_a_reader_that_goes_away_gets_the_figure_all_the_same(folder):
-    plot = subprocess.Popen(
-        command("plot_shift.py"),
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    plot.stdout.close()
-    assert (plot.stderr.read(), plot.wait()) == (b"", 0)
-    plot.stderr.close()
-    assert (folder / "training.pickle.loss.png").is_file()
+WINDOW = """
+from matplotlib.backend_bases import FigureManagerBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+class FigureManager(FigureManagerBase):
+    @classmethod
+    def pyplot_show(cls, block=None):
+        print("a window is shown")
+
+class FigureCanvas(FigureCanvasAgg):
+    manager_class = FigureManager
+
+    def __init__(self, *figure):
+        super().__init__(*figure)
+        # Not of the class, or matplotlib would look for a screen.
+        self.required_interactive_framework = "tests"
+"""
+
+
+def test_where_windows_can_open_one_is_shown_and_nothing_saved(folder, tmp_path):
+    (tmp_path / "window.py").write_text(WINDOW)
+    backend = {"MPLBACKEND": "module://window", "PYTHONPATH": tmp_path}
+    process = run("plot_shift.py", cwd=folder, **backend)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.endswith("a window is shown\n")
+    assert not list(folder.glob("*.png"))
 
 
 README = (ROOT / "README.md").read_text()
@@ -269,35 +274,35 @@ def test_the_readme_has_the_numbers_of_the_committed_run():
     path = ROOT / "tests" / "held_out_run.pickle"
     history = pickle.loads(path.read_bytes())
     rows = re.findall(r"^\| (.*?) \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
-    shown = {name.strip("*"): numbers for name, *numbers in rows}
-    for column, epoch in enumerate((0, 24)):
-        at = {name: values[epoch] for name, values in history.items()}
-        by_hand = {
-            "timing": at["loss"] - at["loss_at_end"],
-            "regularization": at["val_loss_regularized"] - at["val_loss"],
-            "overfitting": at["loss_at_end"] - at["held_out_loss_regularized"],
-            "data": at["held_out_loss_regularized"] - at["val_loss_regularized"],
-            "the gap": at["loss"] - at["val_loss"],
-        }
-        error = {
-            "overfitting": f" ± {at['overfitting_error']:.4f}",
-            "data": f" ± {at['data_error']:.4f}",
-        }
-        for name, value in by_hand.items():
-            text = f"{value:+.4f}{error.get(name, '')}"
-            assert shown[name][column].strip("*") == text
+    for column, epoch in enumerate((0, 24), 1):
+        rounded = {name: round(values[epoch], 3) for name, values in history.items()}
+        val_loss, regularization, timing, during, data, overfitting, loss = (
+            row[column].strip("*") for row in rows[-7:]
+        )
+        assert val_loss == f"{rounded['val_loss']:.3f}"
+        assert during == f"{rounded['val_loss_during']:.3f}"
+        assert loss == f"{rounded['loss']:.3f}"
+        for shown, name, above, below in (
+            (regularization, "regularization", "val_loss_regularized", "val_loss"),
+            (timing, "timing", "val_loss_during", "val_loss_regularized"),
+            (data, "data", "held_out_loss_during", "val_loss_during"),
+            (overfitting, "overfitting", "loss", "held_out_loss_during"),
+        ):
+            error = history[f"loss_{name}_error"][epoch]
+            by_hand = f"{rounded[above] - rounded[below]:+.3f} ± {error:.3f}"
+            assert shown == by_hand, name
 
 
 def test_the_block_of_the_readme_adds_up_and_is_what_is_said_of_its_numbers():
     block = README.split("is unknown):\n")[1].split("\n```")[0]
-    rows = [line.replace(" +-", " ").split()[1:] for line in block.splitlines()[1:3]]
-    names = (
-        "gap, timing, regularization, overfitting, overfitting error, data, data error"
-    )
-    terms = {
-        name: np.array([math.nan if cell == "-" else float(cell) for cell in column])
-        for name, column in zip([*names.split(", "), "by shift"], zip(*rows))
-    }
-    total = sum(terms[name] for name in gap.TERMS[:4])
-    np.testing.assert_allclose(terms["gap"], total, atol=3e-4)
+    names, *rows = [re.split("  +", line.strip()) for line in block.splitlines()[:3]]
+    terms = {}
+    for name, column in zip(names[1:], zip(*(row[1:] for row in rows))):
+        cells = [[*cell.split(" +-"), "nan"] for cell in column]
+        terms[name] = np.array(
+            [float(cell[0].replace("-", "nan", cell[0] == "-")) for cell in cells]
+        )
+        terms[f"{name} error"] = np.array([float(cell[1]) for cell in cells])
+    del terms["gap error"], terms["by shift error"]
+    np.testing.assert_allclose(terms["gap"], sum(terms[name] for name in gap.TERMS))
     assert f"{gap.table(terms)}\n[INFO] {gap.describe(terms)}" == block

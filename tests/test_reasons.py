@@ -1,268 +1,315 @@
 """The measurement of the gap's terms, in cases whose answer is known before the run."""
 
+import itertools
 import math
 import pickle
 import random
 import runpy
 import shutil
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT
 
-from pyimagesearch.backend import keras
 from pyimagesearch.gap import split
-from pyimagesearch.reasons import KERAS_VERSION, MeasureReasons
+from pyimagesearch.reasons import MeasureReasons
 
 layers = keras.layers
-ROUNDING = {"rel": 1e-5, "abs": 1e-6}
+EXACT = {"rel": 1e-5, "abs": 1e-5}
 
 
-def data(count, seed, right=0.8):
-    """Images of 8x8 pixels and one-hot labels, a share of which is right."""
+def data(count, seed, right=0.9, noise=0.0):
+    """Images of 8x8 pixels and labels from 0 to 2, a share of which is right."""
     generator = np.random.default_rng(seed)
     images = generator.normal(size=(count, 8, 8, 1)).astype("float32")
-    labels = (images.reshape(count, -1)[:, :3].argmax(axis=1)).astype("int64")
+    labels = images.reshape(count, -1)[:, :3].argmax(axis=1)
     wrong = generator.random(count) >= right
     labels[wrong] = generator.integers(0, 3, wrong.sum())
-    return images, np.eye(3, dtype="float32")[labels]
+    images += noise * generator.normal(size=images.shape).astype("float32")
+    return images, labels
 
 
-# Whole batches of 16 and 32: Keras before 3.2 counts a smaller last one in full.
-TRAINING, VALIDATION, HELD_OUT = data(192, seed=1), data(64, seed=2), data(96, seed=3)
+TRAINING, VALIDATION, HELD_OUT = data(192, seed=1), data(80, seed=2), data(96, seed=3)
 
 
-def network(*hidden):
-    output = layers.Dense(3, activation="softmax")
+def network(*hidden, classes=3):
+    output = layers.Dense(classes, activation="softmax")
     network = [layers.Flatten(), layers.Dense(16), *hidden, output]
     return keras.Sequential([keras.Input((8, 8, 1)), *network])
 
 
-def plain_network():
+def plain():
     """Nothing in it is random, and nothing works otherwise in training."""
     return network(layers.ReLU())
 
 
-def normalizing_network():
-    """Batch normalization works otherwise in training."""
+def normalizing():
+    """The statistics of a batch, but nothing random."""
     return network(layers.BatchNormalization())
 
 
-def dropping_network():
+def dropping():
     """Batch normalization and dropout, as in MiniVGGNet."""
-    hidden = [layers.Dropout(0.25), layers.Dense(16), layers.Dropout(0.5)]
-    return network(layers.BatchNormalization(), *hidden)
+    return network(layers.BatchNormalization(), layers.Dropout(0.5))
 
 
-def batches(data, size=16):
-    """The same batches whenever they are read."""
-    return tf.data.Dataset.from_tensor_slices(data).batch(size)
+def compiled(model, rate=0.05, loss="sparse_categorical_crossentropy", **arguments):
+    momentum = 0.9 if rate else 0.0
+    arguments = {"metrics": ["accuracy"], **arguments}
+    model.compile(keras.optimizers.SGD(rate, momentum=momentum), loss, **arguments)
+    return model
 
 
-def fit(model, training=TRAINING, measure=(TRAINING, VALIDATION), size=16, **arguments):
+def fit(model, training=TRAINING, validation=VALIDATION, held_out=None, **arguments):
     """Train a compiled model with the measurement; return the history of the run."""
-    arrays = isinstance(training, tuple)
-    usual = {"validation_data": VALIDATION, "shuffle": arrays, "verbose": 0}
-    return model.fit(
-        *(training if arrays else [training]),
-        batch_size=size if arrays else None,
-        callbacks=[MeasureReasons(*measure, batch_size=size)],
-        **{**usual, **arguments},
-    ).history
+    size = arguments.get("batch_size") or 16
+    callback = MeasureReasons(validation, held_out, size)
+    if isinstance(training, tuple):
+        arguments["batch_size"] = size
+    else:
+        training, arguments["shuffle"] = (training,), False
+    arguments = {"validation_data": validation, "verbose": 0, **arguments}
+    callbacks = [callback, *arguments.pop("callbacks", [])]
+    return model.fit(*training, callbacks=callbacks, **arguments).history
 
 
-def run(model, training=TRAINING, validation=VALIDATION, held_out=None, **arguments):
-    """Compile and train a model with the measurement of the same data."""
-    rate = arguments.pop("rate", 0.05)
-    optimizer = keras.optimizers.SGD(rate, momentum=0.9 if rate else 0.0)
-    model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
-    measure = (training, validation, held_out)
-    arguments = {"epochs": 3, "validation_data": validation, **arguments}
-    return fit(model, training, measure, **arguments)
+def in_batches(arrays, size=16):
+    return tf.data.Dataset.from_tensor_slices(arrays).batch(size)
 
 
-def measured(model, training=TRAINING, validation=VALIDATION, held_out=None, size=32):
-    """Measure a compiled model as it is; return the terms of that one epoch."""
-    callback = MeasureReasons(training, validation, held_out, batch_size=size)
-    callback.set_model(model)
-    callback.set_params({})
-    callback.on_train_begin()
-    if isinstance(validation, tuple):
-        validation = batches(validation, size)
-    val_loss = model.evaluate(validation, return_dict=True, verbose=0)["loss"]
-    callback.on_epoch_end(0, logs := {"loss": math.nan, "val_loss": val_loss})
-    return logs
-
-
-def terms_of(logs):
-    return {
-        name: value[0]
-        for name, value in split({k: [v] for k, v in logs.items()}).items()
-    }
-
-
-def test_each_loss_is_that_of_a_plain_loop_in_training_mode():
-    measured_on = {
-        "loss_at_end": TRAINING,
-        "held_out_loss_regularized": HELD_OUT,
-        "val_loss_regularized": VALIDATION,
-    }
-    training, held_out, validation = map(batches, measured_on.values())
-    model = normalizing_network()
-    history = run(model, training, validation, held_out)
+@pytest.mark.parametrize(
+    ("images", "validation_images", "held_out_images"),
+    # Steps and batches: more, fewer, as many; one step; smaller last batches.
+    [(192, 80, 33), (48, 80, 80), (80, 80, 16), (16, 80, 40), (100, 41, 7)],
+)
+def test_each_number_is_that_of_a_plain_loop(
+    images, validation_images, held_out_images
+):
+    training, validation, held_out = (
+        data(count, seed)
+        for seed, count in enumerate((images, validation_images, held_out_images))
+    )
+    model = compiled(normalizing(), rate=0.5)
     copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    for name, data in measured_on.items():
-        losses = []
-        for start in range(0, len(data[0]), 16):
-            images, labels = (array[start : start + 16] for array in data)
-            right = (copy(images, training=True).numpy() * labels).sum(axis=1)
-            losses.append(-np.log(right).mean())
-        assert history[name][-1] == pytest.approx(np.mean(losses), rel=1e-4)
+    moments = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: moments.append(model.get_weights())
+    )
+    history = fit(model, training, validation, held_out, epochs=2, callbacks=[note])
+    moments = moments[len(moments) // 2 :]  # of the second epoch
+
+    def by_loop(images, labels, weights=None):
+        order = np.random.default_rng(1).permutation(len(images))
+        batches = np.split(order, range(16, len(order), 16))
+        right, hits = [], []
+        for number, rows in enumerate(batches):
+            moment = moments[int((number + 0.5) * len(moments) / len(batches))]
+            copy.set_weights(weights or moment)
+            output = copy(images[rows], training=True).numpy()
+            right += [*output[np.arange(len(rows)), labels[rows]]]
+            hits += [*(output.argmax(axis=1) == labels[rows])]
+        return -np.log(right).mean(), np.mean(hits)
+
+    for names, numbers in {
+        "val_{}_during": by_loop(*validation),
+        "held_out_{}_during": by_loop(*held_out),
+        "val_{}_regularized": by_loop(*validation, model.get_weights()),
+    }.items():
+        for metric, number in zip(("loss", "accuracy"), numbers):
+            measured = history[names.format(metric)][1]
+            assert measured == pytest.approx(number, **EXACT), (names, metric)
+
+
+def test_without_learning_rate_there_is_no_timing_and_without_dropout_no_other():
+    terms = split(fit(compiled(plain(), rate=0.0), epochs=2))
+    for name in ("timing", "regularization"):
+        assert terms[name] == pytest.approx([0, 0], **EXACT)
+    terms = split(fit(compiled(dropping(), rate=0.0), epochs=4))
+    assert (0 < np.abs(terms["timing"])).all()  # dropout's masks are others
+    assert (np.abs(terms["timing"]) < 3 * terms["timing error"]).all()
 
 
 def test_dropout_makes_the_regularization_term_that_it_makes_by_hand():
     # One input, 1, dropped with probability p = 0.2, else 1 / (1 - p); the label is 0.
     # The squared error is 1 in inference mode and 1 / (1 - p) on average in training.
-    model = keras.Sequential([keras.Input((1,)), layers.Dropout(0.2)])
+    model = keras.Sequential([keras.Input((1,)), layers.Dropout(0.2), layers.Dense(1)])
+    model.layers[1].trainable = False
+    model.layers[1].set_weights([np.ones((1, 1)), np.zeros(1)])
     model.compile("sgd", "mse")
-    ones = np.ones((4000, 1), "float32")
-    # With batches of one image, one mask for all would make it 0 or 1.5625.
-    logs = measured(model, (ones, 0 * ones), (ones, 0 * ones), size=1)
-    assert logs["val_loss"] == 1
-    assert logs["loss_at_end"] == pytest.approx(1.25, abs=0.05)
-    assert logs["val_loss_regularized"] == pytest.approx(1.25, abs=0.05)
-    # One batch has no spread.
-    one_batch = measured(model, (ones, 0 * ones), (ones, 0 * ones), size=4000)
-    assert math.isnan(one_batch["data_error"])
+    ones = np.ones((4000, 1), "float32"), np.zeros((4000, 1), "float32")
+    callback = MeasureReasons(ones, ones, batch_size=1)
+    # A step of its own, since there is nothing to train.
+    callback.set_model(model)
+    callback.set_params({"steps": 1})
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    callback.on_train_batch_begin(0)
+    callback.on_test_begin()
+    callback.on_epoch_end(0, logs := {"loss": 1.25, "val_loss": 1.0})
+    for name in ("held_out_loss_during", "val_loss_during", "val_loss_regularized"):
+        assert logs[name] == pytest.approx(1.25, abs=0.05)
+    # The variance of one is that of 0 or 1.5625, with probability 0.2 and 0.8.
+    by_hand = math.sqrt(0.2 * 0.8 * 1.5625**2 / 4000)
+    assert logs["loss_regularization_error"] == pytest.approx(by_hand, rel=0.05)
+    assert logs["loss_data_error"] == pytest.approx(by_hand * 2**0.5, rel=0.05)
 
 
-def test_without_learning_rate_the_next_epoch_finds_the_loss_that_was_measured():
-    # Dropout goes on where it stood, and so draws the masks that the measurement drew.
-    # Batch normalization makes the loss depend on who is in a batch: here, no epoch has
-    # other batches.
-    keras.utils.set_random_seed(5)
-    model = dropping_network()
-    run(model, batches(TRAINING), epochs=2)
-    history = run(model, batches(TRAINING), rate=0.0, epochs=6)
-    assert len({round(loss, 3) for loss in history["loss"]}) > 3
-    assert history["loss_at_end"][:-1] == pytest.approx(history["loss"][1:], **ROUNDING)
+def test_validation_images_that_are_held_out_images_make_no_data_term():
+    history = fit(compiled(dropping()), held_out=VALIDATION, epochs=2)
+    for metric in ("loss", "accuracy"):
+        assert split(history, metric)["data"] == pytest.approx([0, 0], abs=1e-6)
 
 
-def test_with_one_batch_of_all_images_the_training_loss_is_a_whole_epoch_older():
-    history = run(plain_network(), size=len(TRAINING[0]), epochs=6)
-    assert len({round(loss, 3) for loss in history["loss"]}) > 3
-    assert history["loss_at_end"][:-1] == pytest.approx(history["loss"][1:], **ROUNDING)
-
-
-def test_the_change_of_a_penalty_is_timing():
-    penalized = layers.Dense(16, kernel_regularizer=keras.regularizers.L2(0.1))
-    model = network(penalized)
-    model.compile(keras.optimizers.SGD(0.05), "categorical_crossentropy")
-    penalties = []
-    note = keras.callbacks.LambdaCallback(
-        on_train_batch_begin=lambda batch, logs: penalties.append(
-            0.1 * (penalized.kernel.numpy() ** 2).sum()
+def test_in_the_first_epoch_there_is_no_overfitting():
+    # No training image was seen before its loss was taken.
+    for seed in range(5):
+        keras.utils.set_random_seed(seed)
+        sets = (
+            data(count, 1000 * seed + i) for i, count in enumerate([3000, 320, 321])
         )
-    )
-    # Weights of 0: the penalty is all of the loss.
-    training, validation = (
-        (*part, np.zeros(len(part[0]))) for part in (TRAINING, VALIDATION)
-    )
-    measure = MeasureReasons(training, validation, batch_size=16)
-    history = model.fit(
-        *TRAINING,
-        sample_weight=training[2],
-        batch_size=16,
-        validation_data=validation,
-        callbacks=[note, measure],
-        verbose=0,
-    ).history
-    last = 0.1 * (penalized.kernel.numpy() ** 2).sum()
-    terms = split(history)
-    assert np.mean(penalties) - last > 0.01
-    assert terms["timing"] == pytest.approx([np.mean(penalties) - last], rel=1e-4)
-    assert terms["gap"] == pytest.approx(terms["timing"], rel=1e-4)
+        terms = split(fit(compiled(plain()), *sets, batch_size=32))
+        assert abs(terms["overfitting"][0]) < 3 * terms["overfitting error"][0]
 
 
-def test_held_out_images_that_are_the_others():
-    model = dropping_network()
-    # The dropout masks are the same for all.
-    terms = split(run(model, held_out=VALIDATION))
-    np.testing.assert_allclose(terms["data"], 0, atol=1e-6)
-    assert (np.abs(terms["overfitting"]) > 0.001).all()
-    terms = split(run(model, held_out=TRAINING))
-    np.testing.assert_allclose(terms["overfitting"], 0, atol=1e-6)
-    assert (np.abs(terms["data"]) > 0.001).all()
+LABELS = {"right": 0.5}  # and half of them wrong
 
 
 @pytest.fixture(scope="module")
-def overfitted():
-    """A network that has learned its few training images, and their wrong labels."""
+def learned_by_heart():
+    """Return what measures a network that knows its few training images, and labels."""
     keras.utils.set_random_seed(1)
-    model = plain_network()
-    run(model, epochs=40)
-    return model
+    training, model = data(192, 1, **LABELS), compiled(plain())
+    model.fit(*training, epochs=30, verbose=0)
+    model.optimizer.learning_rate = 1e-6
+    held_out = data(2000, 5, **LABELS)
+
+    def terms(validation):
+        history = fit(model, training, validation, held_out)
+        return {name: values[0] for name, values in split(history).items()}
+
+    return training, terms
 
 
-def test_what_was_learned_by_heart_is_overfitting_and_not_data(overfitted):
-    terms = terms_of(
-        measured(overfitted, validation=data(2000, 4), held_out=data(2000, 5))
-    )
+def test_what_was_learned_by_heart_is_overfitting_and_not_data(learned_by_heart):
+    _, terms = learned_by_heart
+    terms = terms(data(2000, 4, **LABELS))
     assert terms["overfitting"] < -1 < -3 * terms["overfitting error"]
     assert abs(terms["data"]) < 3 * terms["data error"]
 
 
-def test_a_leak_and_an_easier_validation_set_make_data_positive(overfitted):
-    for validation in (TRAINING, data(2000, 4, right=1)):
-        terms = terms_of(
-            measured(overfitted, validation=validation, held_out=data(2000, 5))
-        )
-        assert terms["data"] > 3 * terms["data error"] > 0
-        assert terms["overfitting"] < 0
+def test_a_leak_and_an_easier_validation_set_make_data_positive(learned_by_heart):
+    training, terms = learned_by_heart
+    others = data(192, 4, **LABELS)
+    leaked = tuple(np.concatenate(parts) for parts in zip(training, others))
+    for validation in (leaked, data(2000, 4, right=1)):
+        found = terms(validation)
+        assert found["data"] > 3 * found["data error"] > 0
+        assert found["overfitting"] < -3 * found["overfitting error"]
 
 
-def test_the_error_is_how_far_many_pairs_of_sets_differ():
-    keras.utils.set_random_seed(1)
-    model = plain_network()
-    run(model)
-    # 100 pairs of 2048 and 1024 images, none of them in two sets.
-    images, labels = data(100 * 3072, seed=6)
-    right = model.predict(images, batch_size=4096, verbose=0)[labels == 1]
-    losses = -np.log(right).reshape(100, 3072)
-    differences = losses[:, :2048].mean(axis=1) - losses[:, 2048:].mean(axis=1)
-    held_out, validation = (
-        (images[rows], labels[rows]) for rows in (slice(2048), slice(2048, 3072))
+def test_harder_training_images_are_data_if_the_held_out_ones_are_as_hard():
+    training = data(2000, 1, noise=1.0)
+    easy, hard = (
+        split(fit(compiled(plain()), training, data(2000, 2), held_out, batch_size=32))
+        for held_out in (data(2000, 3), data(2000, 3, noise=1.0))
     )
-    logs = measured(model, held_out=held_out, validation=validation, size=16)
-    data_term = logs["held_out_loss_regularized"] - logs["val_loss_regularized"]
-    assert data_term == pytest.approx(differences[0], rel=1e-3)
-    assert logs["data_error"] == pytest.approx(differences.std(), rel=0.2)
+    for terms, cause, other in ((easy, *TWO), (hard, *TWO[::-1])):
+        assert terms[cause][0] > 3 * terms[f"{cause} error"][0]
+        assert abs(terms[other][0]) < 3 * terms[f"{other} error"][0]
+
+
+TWO = "overfitting", "data"
+
+
+def test_with_one_batch_of_all_images_timing_is_the_whole_epoch():
+    history = fit(compiled(plain()), validation=TRAINING, batch_size=192, epochs=6)
+    # On the same images: what is scored before the step is the training loss.
+    assert history["val_loss_during"] == pytest.approx(history["loss"], **EXACT)
+    assert history["val_loss"][:-1] == pytest.approx(history["loss"][1:], **EXACT)
+    assert math.isnan(history["loss_timing_error"][0])  # one batch has no spread
 
 
 def test_the_errors_by_hand():
-    model = compiled()
-    # Batches as they lie, the last one of the training images half as large.
-    training = tuple(array[:40] for array in TRAINING)
+    # With learning rate 0, as they lie, and the last batch half as large.
+    validation = tuple(array[:40] for array in VALIDATION)
+    sets = in_batches(TRAINING), in_batches(validation), in_batches(HELD_OUT)
+    model = compiled(plain(), rate=0.0)
+    history = fit(model, *sets)
 
     def squared_error(images, labels):
-        right = model.predict(images, verbose=0)[labels == 1]
+        right = model.predict(images, verbose=0)[np.arange(len(labels)), labels]
         parts = np.split(-np.log(right), range(16, len(right), 16))
-        losses, sizes = np.array([[part.mean(), len(part)] for part in parts]).T
-        mean = np.average(losses, weights=sizes)
-        variance_of_an_image = (sizes * (losses - mean) ** 2).sum() / (len(parts) - 1)
-        return variance_of_an_image / sizes.sum()
+        squares = [
+            (one.mean() - other.mean()) ** 2 / (1 / len(one) + 1 / len(other))
+            for one, other in itertools.pairwise(parts)
+        ]
+        return np.mean(squares) / len(right)
 
-    trained, held_out, validation = (
-        squared_error(*part) for part in (training, HELD_OUT, VALIDATION)
+    held_out, val = squared_error(*HELD_OUT), squared_error(*validation)
+    assert history["loss_overfitting_error"][0] ** 2 == pytest.approx(
+        held_out, rel=2e-3
     )
-    logs = measured(model, batches(training), batches(VALIDATION), batches(HELD_OUT))
-    assert logs["overfitting_error"] ** 2 == pytest.approx(trained + held_out, rel=2e-3)
-    assert logs["data_error"] ** 2 == pytest.approx(held_out + validation, rel=2e-3)
-    logs = measured(model, batches(training), batches(VALIDATION))
-    assert logs["data_error"] ** 2 == pytest.approx(trained + validation, rel=2e-3)
-    assert "overfitting_error" not in logs
+    assert history["loss_data_error"][0] ** 2 == pytest.approx(held_out + val, rel=2e-3)
+    history = fit(model, *sets[:2])
+    assert history["loss_data_error"][0] ** 2 == pytest.approx(val, rel=2e-3)
+    assert "loss_overfitting_error" not in history
+
+
+def test_the_true_value_is_within_one_error_two_times_in_three():
+    """One training, 200 draws of validation and held-out images."""
+    keras.utils.set_random_seed(1)
+    model, moments, draws = compiled(dropping(), rate=0.2), [], []
+    for step in range(10):
+        moments.append(model.get_weights())
+        model.train_on_batch(*data(32, step))
+    end = model.get_weights()
+    callback = MeasureReasons(VALIDATION, HELD_OUT)
+    callback.set_model(model)
+    callback.set_params({"steps": 10})
+    callback.on_train_begin()
+    for draw in range(200):
+        sets = data(320, 1000 + draw), data(320, 5000 + draw)
+        callback.data = MeasureReasons(*sets, batch_size=16).data
+        callback.on_epoch_begin(draw)
+        for step in range(10):
+            model.set_weights(moments[step])
+            callback.on_train_batch_begin(step)
+            model.layers[3].seed_generator.next()  # as in a training
+        model.set_weights(end)
+        callback.on_test_begin()
+        val_loss = model.test_on_batch(*sets[0])[0]
+        callback.on_epoch_end(draw, logs := {"loss": 0.0, "val_loss": val_loss})
+        draws.append({name: value[0] for name, value in split(lists(logs)).items()})
+    for name in ("regularization", "timing", "data", "overfitting"):
+        values = np.array([terms[name] for terms in draws])
+        errors = np.array([terms[f"{name} error"] for terms in draws])
+        within = np.abs(values - values.mean()) < errors
+        assert 0.60 < within.mean() < 0.76, name
+
+
+def lists(logs):
+    return {name: [value] for name, value in logs.items()}
+
+
+class Sampling(layers.Layer):
+    """Random in inference mode, too, and with a loss of its own, as in a VAE."""
+
+    def __init__(self):
+        super().__init__()
+        self.seed_generator = keras.random.SeedGenerator(1)
+
+    def call(self, inputs):
+        mean, spread = inputs
+        self.add_loss(0.01 * keras.ops.mean(mean**2))
+        noise = keras.random.normal(keras.ops.shape(mean), seed=self.seed_generator)
+        return mean + keras.ops.exp(spread) * noise
+
+
+class OwnStep(keras.Model):
+    def train_step(self, data):
+        return super().train_step(data)
 
 
 class GlobalNoise(layers.Layer):
@@ -270,103 +317,6 @@ class GlobalNoise(layers.Layer):
 
     def call(self, inputs, training=False):
         return inputs + keras.random.normal((16,)) if training else inputs
-
-
-@pytest.mark.parametrize("as_data_set", [False, True])
-def test_training_goes_on_as_if_nothing_had_been_measured(as_data_set):
-    def train(measure):
-        # With Keras 3.0.5, a seed alone does not reach its global generator. Clearing
-        # switches the progress bars on again.
-        keras.backend.clear_session()
-        keras.utils.disable_interactive_logging()
-        keras.utils.set_random_seed(3)
-        model = network(GlobalNoise(), *dropping_network().layers[2:-1])
-        optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
-        model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
-        training, validation = TRAINING, VALIDATION
-        callback = MeasureReasons(TRAINING, VALIDATION, HELD_OUT)
-        if as_data_set:
-            # Each reading has another order; the callback reads one of its own.
-            slices = tf.data.Dataset.from_tensor_slices(TRAINING)
-            training = (slices.shuffle(192, seed=1).batch(32),)
-            validation = batches(VALIDATION, 32)
-            own = slices.shuffle(192, seed=2).batch(32)
-            callback = MeasureReasons(own, validation, batches(HELD_OUT))
-        history = model.fit(
-            *training,
-            epochs=3,
-            shuffle=not as_data_set,
-            validation_data=validation,
-            callbacks=[callback] if measure else [],
-            verbose=0,
-        ).history
-        state = [one.numpy() for one in [*model.variables, *optimizer.variables]]
-        after = [random.random(), np.random.random()]
-        after += [keras.random.uniform(()).numpy(), tf.random.uniform(()).numpy()]
-        return history, [*state, *after]
-
-    history, state = train(measure=False)
-    measured_history, measured_state = train(measure=True)
-    assert {name: measured_history[name] for name in history} == history
-    assert len(measured_history) == len(history) + 5
-    for one, other in zip(measured_state, state, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.network = [layers.Flatten(), layers.Dropout(0.5)]
-        self.network += [layers.Dense(3, activation="softmax")]
-
-    def call(self, images, training=False):
-        for layer in self.network[:2]:
-            images = layer(images, training=training)
-        return self.network[2](images)
-
-
-class NeverInTraining(Subclassed):
-    """Its `call` has no `training`: then Keras trains without dropout, too."""
-
-    def call(self, images):
-        for layer in self.network:
-            images = layer(images)
-        return images
-
-
-def functional():
-    images = keras.Input((8, 8, 1))
-    dropped = layers.Dropout(0.5)(layers.Flatten()(images))
-    return keras.Model(images, layers.Dense(3, activation="softmax")(dropped))
-
-
-@pytest.mark.parametrize("build", [functional, Subclassed, NeverInTraining])
-def test_kinds_of_models_labels_and_data(build):
-    model = build()
-    images, labels = TRAINING
-    integers = (images, labels.argmax(axis=1))
-    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
-    model.fit(*integers, verbose=0)
-    data_set = batches(integers, 32)
-    of_arrays = measured(model, integers, integers)
-    of_data_set = measured(model, data_set, data_set)
-    inference = model.evaluate(*integers, verbose=0)
-    dropout = abs(of_arrays["loss_at_end"] - inference) > 0.01
-    assert dropout == (build is not NeverInTraining)
-    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
-    eagerly = measured(model, integers, integers)
-    if not dropout:  # otherwise another order means other masks
-        for logs in (of_arrays, of_data_set, eagerly):
-            assert logs["loss_at_end"] == pytest.approx(inference, **ROUNDING)
-
-
-def test_sample_weights_count():
-    model = plain_network()
-    model.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
-    weights = np.random.default_rng(0).random(64).astype("float32")
-    logs = measured(model, validation=(*VALIDATION, weights))
-    keras_says = model.evaluate(*VALIDATION, sample_weight=weights, verbose=0)
-    assert logs["val_loss_regularized"] == pytest.approx(keras_says, rel=1e-4)
 
 
 class Sequence(keras.utils.PyDataset):
@@ -384,206 +334,289 @@ class Sequence(keras.utils.PyDataset):
         return self.images[rows], self.labels[rows]
 
 
-class Endless(Sequence):
-    num_batches = None
+def usual():
+    return compiled(dropping()), TRAINING, VALIDATION, {}
 
 
-@pytest.mark.parametrize("kind", ["shuffled", "sequence"])
-def test_data_that_fit_reads_as_well(kind):
-    if kind == "sequence" and not hasattr(Sequence, "num_batches"):
-        pytest.skip("Keras 3.0 does not tell the number of batches of a PyDataset")
-    training = tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(192).batch(16)
-    if kind == "sequence":
-        training = Sequence(*TRAINING)
-    model = plain_network()
-    history = run(model, training, training if kind == "sequence" else VALIDATION)
-    # Nothing in the network works otherwise in training.
-    assert history["val_loss_regularized"] == pytest.approx(
-        history["val_loss"], **ROUNDING
+def two_inputs_and_outputs_by_name():
+    inputs = {name: keras.Input((8, 8, 1), name=name) for name in "ab"}
+    hidden = layers.Flatten()(layers.Concatenate()([*inputs.values()]))
+    hidden = layers.Dropout(0.5)(layers.Dense(8, kernel_regularizer="l2")(hidden))
+    kind = layers.Dense(3, activation="softmax", name="kind")(hidden)
+    size = layers.Dense(1, activity_regularizer="l2", name="size")(hidden)
+    model = keras.Model(inputs, {"kind": kind, "size": size})
+    losses = {"kind": "sparse_categorical_crossentropy", "size": "mse"}
+    compiled(model, 0.001, losses, metrics={"kind": ["accuracy"], "size": ["mae"]})
+    sets = (
+        ({"a": x, "b": 2 * x}, {"kind": y, "size": x.mean(axis=(1, 2))})
+        for x, y in (TRAINING, VALIDATION)
     )
-    at_end = model.evaluate(training, verbose=0)[0]
-    assert history["loss_at_end"][-1] == pytest.approx(at_end, **ROUNDING)
+    return model, *sets, {}
 
 
-UNKNOWN_LENGTH = batches(TRAINING).filter(lambda images, labels: True)
+def lists_of_inputs_and_a_step_of_its_own():
+    inputs = [keras.Input((8, 8, 1)), keras.Input((8, 8, 1))]
+    hidden = layers.GlobalAveragePooling2D()(layers.Concatenate()(inputs))
+    model = OwnStep(inputs, layers.Dense(3, "softmax")(layers.Dropout(0.5)(hidden)))
+    weights = {"class_weight": {0: 1.0, 1: 2.0, 2: 3.0}}
+    sets = (([x, -x], y) for x, y in (TRAINING, VALIDATION))
+    return compiled(model), *sets, weights
+
+
+def padded_sequences():
+    generator = np.random.default_rng(1)
+    words = generator.integers(1, 9, (272, 6))
+    words[np.arange(6) >= generator.integers(1, 7, (272, 1))] = 0
+    encoder = [layers.Embedding(9, 4, mask_zero=True), layers.LSTM(4, dropout=0.5)]
+    encoder[1].return_sequences = True
+    model = keras.Sequential([keras.Input((6,)), *encoder, layers.Dense(9, "softmax")])
+    return compiled(model), (words[:192],) * 2, (words[192:],) * 2, {}
+
+
+def random_in_inference():
+    images = keras.Input((8, 8, 1))
+    flat = layers.Flatten()(images)
+    code = Sampling()([layers.Dense(2)(flat), layers.Dense(2)(flat)])
+    model = keras.Model(images, layers.Reshape((8, 8, 1))(layers.Dense(64)(code)))
+    sets = ((x, x) for x, _ in (TRAINING, VALIDATION))
+    return compiled(model, 0.001, "mse", metrics=["mae"]), *sets, {}
+
+
+def a_loss_of_the_whole_batch():
+    def dice(truth, output):
+        both = keras.ops.sum(truth * output)
+        return 1 - 2 * both / (keras.ops.sum(truth) + keras.ops.sum(output))
+
+    network = [layers.RandomFlip(), layers.Conv2D(4, 3, padding="same")]
+    network += [layers.Dropout(0.2), layers.Conv2D(1, 1, activation="sigmoid")]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *network])
+    sets = (
+        (x, (x > np.linspace(-1, 1, len(x))[:, None, None, None]).astype("float32"))
+        for x, _ in (TRAINING, VALIDATION)
+    )
+    return compiled(model, loss=dice), *sets, {}
+
+
+def several_steps_at_once_and_the_best_weights():
+    stop = keras.callbacks.EarlyStopping(patience=1, restore_best_weights=True)
+    model = compiled(network(GlobalNoise()), steps_per_execution=5)
+    return model, TRAINING, VALIDATION, {"callbacks": [stop]}
+
+
+def a_generator():
+    def generate():
+        while True:
+            yield from Sequence(*TRAINING)
+
+    training = tf.data.Dataset.from_generator(
+        generate,
+        output_signature=(tf.TensorSpec((None, 8, 8, 1)), tf.TensorSpec((None,))),
+    ).take(12)  # of unknown length
+    return compiled(dropping()), training, Sequence(*VALIDATION), {}
+
+
+def tensors_that_are_sparse():
+    def sparse(images, labels):
+        flat = tf.sparse.from_dense(images.reshape(len(images), -1))
+        return tf.data.Dataset.from_tensor_slices((flat, labels)).batch(16)
+
+    inputs = keras.Input((64,), sparse=True)
+    outputs = layers.Dense(3, "softmax")(layers.Dropout(0.5)(layers.Dense(8)(inputs)))
+    model = compiled(keras.Model(inputs, outputs))
+    return model, sparse(*TRAINING), sparse(*VALIDATION), {}
+
+
+KINDS = [
+    usual,
+    two_inputs_and_outputs_by_name,
+    lists_of_inputs_and_a_step_of_its_own,
+    padded_sequences,
+    random_in_inference,
+    a_loss_of_the_whole_batch,
+    several_steps_at_once_and_the_best_weights,
+    a_generator,
+    tensors_that_are_sparse,
+]
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_goes_on_as_if_nothing_had_been_measured(kind, caplog):
+    def train(measure):
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(3)
+        model, training, validation, arguments = kind()
+        arguments = {"epochs": 2, "validation_data": validation, **arguments}
+        if measure:
+            history = fit(model, training, validation, validation, **arguments)
+        else:
+            arrays = isinstance(training, tuple)
+            training = training if arrays else (training,)
+            arguments |= {"batch_size": 16 if arrays else None, "shuffle": arrays}
+            history = model.fit(*training, verbose=0, **arguments).history
+        after = [random.random(), np.random.random()]
+        after += [keras.random.uniform(()).numpy(), tf.random.uniform(()).numpy()]
+        variables = [*model.variables, *model.optimizer.variables]
+        return history, [*(one.numpy() for one in variables), *after]
+
+    tf.get_logger().addHandler(caplog.handler)
+    history, state = train(measure=False)
+    measured, measured_state = train(measure=True)
+    tf.get_logger().removeHandler(caplog.handler)
+    assert caplog.text == "", "TensorFlow warns of many graphs"
+    assert {name: measured[name] for name in history} == history
+    for one, other in zip(measured_state, state, strict=True):
+        np.testing.assert_array_equal(one, other)
+    terms = split(measured)
+    assert np.isfinite(terms["timing error"]).all()
+    assert terms["data"][1:] == pytest.approx(0, abs=1e-6)
+    # The mode and the moment both make a difference, but where nothing is random.
+    assert (terms["regularization"] != 0).all() and (terms["timing"] != 0).all()
+
+
+def test_an_epoch_of_unknown_length_is_measured_as_one_of_known_length():
+    validation = in_batches(VALIDATION)
+    unknown = in_batches(TRAINING).filter(lambda images, labels: True)
+    keras.utils.set_random_seed(1)
+    first = compiled(plain())
+    second = keras.models.clone_model(first)
+    second.set_weights(first.get_weights())
+    known = fit(first, in_batches(TRAINING), validation, epochs=2)
+    with pytest.warns(UserWarning, match="ran out of data"):
+        guessed = fit(compiled(second), unknown, validation, epochs=2)
+    # In the first epoch each batch is scored before several steps.
+    during = [history["val_loss_during"] for history in (known, guessed)]
+    assert during[0][0] == pytest.approx(during[1][0], abs=0.1)
+    assert during[0][1] == pytest.approx(during[1][1], **EXACT)
+
+
+def test_a_metric_that_is_no_mean_over_batches_is_left_out():
+    images, labels = TRAINING
+    model = network(classes=1)
+    model.layers[-1].activation = keras.activations.sigmoid
+    compiled(model, loss="binary_crossentropy", metrics=["mae", keras.metrics.AUC()])
+    both = images, labels[:, None] > 0
+    history = fit(model, both, both)
+    assert "val_mean_absolute_error_during" in history or "val_mae_during" in history
+    assert "val_auc" in history and "val_auc_during" not in history
+
+
+def test_an_epoch_that_ends_early_is_unknown():
+    model = compiled(plain())
+    stop = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: setattr(
+            model, "stop_training", model.optimizer.iterations == 18
+        )
+    )
+    history = fit(model, epochs=9, held_out=HELD_OUT, callbacks=[stop])
+    assert {len(values) for values in history.values()} == {2}
+    assert np.isfinite(history["loss"]).all()
+    terms = split(history)
+    for name in ("regularization", "timing", "data", "overfitting"):
+        assert math.isfinite(terms[name][0]) and math.isnan(terms[name][1])
+    nan = compiled(plain(), rate=1e30)
+    history = fit(nan, epochs=9, callbacks=[keras.callbacks.TerminateOnNaN()])
+    assert len(history["val_loss_during"]) == len(history["loss"]) < 9
+
+
+UNKNOWN_LENGTH = in_batches(TRAINING).filter(lambda images, labels: True)
 
 
 @pytest.mark.parametrize(
     ("unfit", "reason"),
     [
         (TRAINING[0], r"give \(images, labels\)"),
-        ((TRAINING[0], VALIDATION[1]), "as many labels as images"),
-        (tuple(array[:0] for array in TRAINING), "one or more of each"),
-        (batches(TRAINING).repeat(), "is empty, infinite or of unknown length"),
+        (iter([TRAINING]), r"give \(images, labels\)"),
+        ((TRAINING[0], VALIDATION[1]), r"arrays of equal length.*\(192,\), \(80,\)"),
+        (([*TRAINING[0]], TRAINING[1]), r"np.array\(images\).*\(192,\), \(8,\)"),
+        (tuple(array[:0] for array in TRAINING), "arrays of equal length"),
+        (in_batches(TRAINING).repeat(), "is empty, infinite or of unknown length"),
+        (in_batches(TRAINING).take(0), "is empty, infinite or of unknown length"),
         (UNKNOWN_LENGTH, "is empty, infinite or of unknown length"),
-        (Endless(*TRAINING), "is empty, infinite or of unknown length"),
     ],
 )
-def test_data_that_cannot_be_measured_on_are_refused(unfit, reason):
-    for position in range(3):
-        measure = [TRAINING, VALIDATION, HELD_OUT]
-        measure[position] = unfit
+def test_data_that_cannot_be_measured_on_are_refused_at_once(unfit, reason):
+    for sets in ((unfit, HELD_OUT), (VALIDATION, unfit)):
         with pytest.raises(ValueError, match=reason):
-            MeasureReasons(*measure)
+            MeasureReasons(*sets)
 
 
 def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     with pytest.raises(ValueError, match="KERAS_BACKEND=tensorflow"):
-        MeasureReasons(TRAINING, VALIDATION)
+        MeasureReasons(VALIDATION)
 
 
-def compiled(model=None, **arguments):
-    model = model or plain_network()
-    model.compile("sgd", "categorical_crossentropy", **arguments)
-    return model
-
-
-SPLIT = {"validation_data": None, "validation_split": 0.25}
-
-
-@pytest.mark.parametrize(
-    ("training", "measure", "arguments"),
-    [
-        (TRAINING, (TRAINING, VALIDATION), SPLIT),
-        (batches(TRAINING), (batches(TRAINING), VALIDATION), {"steps_per_epoch": 9}),
-        (batches(TRAINING), (batches(VALIDATION), VALIDATION), {}),
-        (batches(TRAINING, 48), (TRAINING, VALIDATION), {}),
-    ],
-)
-def test_other_batches_than_those_of_fit_are_refused_at_once(
-    training, measure, arguments
-):
-    model = compiled()
-    weights = model.get_weights()
-    with pytest.raises(ValueError, match=r"fit counts (9|12|4) batches, .* batch_size"):
-        fit(model, training, measure, **arguments)
-    np.testing.assert_array_equal(model.get_weights()[0], weights[0])
-
-
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")
-def test_other_batches_are_refused_after_the_first_epoch_where_fit_cannot_count_them():
-    with pytest.raises(ValueError, match="fit counts 12 .* MeasureReasons 6"):
-        fit(compiled(), UNKNOWN_LENGTH, (batches(TRAINING).take(6), VALIDATION))
-
-
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")
-def test_a_generator_that_runs_out_is_noticed():
-    def some_batches():
-        yield from (tuple(one) for one in batches(TRAINING).take(10))
-
-    with pytest.raises(ValueError, match="fit counts [0-9] batches"):
-        fit(
-            compiled(),
-            some_batches(),
-            (batches(TRAINING).take(6), VALIDATION),
-            steps_per_epoch=6,
-            epochs=2,
-        )
-
-
-@pytest.mark.parametrize(
-    ("compile_with", "fit_with"),
-    [
-        ({"steps_per_execution": 5}, {}),
-        ({}, {"validation_batch_size": 7}),
-        ({"optimizer": {"gradient_accumulation_steps": 5}}, {}),
-    ],
-)
-def test_no_false_alarm(compile_with, fit_with):
-    if compile_with and KERAS_VERSION < (3, 2):
-        pytest.skip("Keras 3.0 has no such optimizer, and reports a wrong val_loss")
-    optimizer = compile_with.pop("optimizer", {})
-    model = plain_network()
-    sgd = keras.optimizers.SGD(0.05, **optimizer)
-    model.compile(sgd, "categorical_crossentropy", **compile_with)
-    history = fit(model, epochs=2, **fit_with)
-    at_end = model.evaluate(*TRAINING, verbose=0)
-    assert history["loss_at_end"][-1] == pytest.approx(at_end, **ROUNDING)
-
-
-def test_no_false_alarm_where_training_stops_within_an_epoch():
-    model = compiled()
-    stop = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: setattr(model, "stop_training", True)
-    )
-    callbacks = [MeasureReasons(TRAINING, VALIDATION, batch_size=16), stop]
-    data = {"validation_data": VALIDATION, "batch_size": 16}
-    history = model.fit(*TRAINING, **data, callbacks=callbacks, verbose=0).history
-    at_end = model.evaluate(*TRAINING, verbose=0)
-    assert history["loss_at_end"] == [pytest.approx(at_end, **ROUNDING)]
-
-
-def test_no_false_alarm_in_mixed_precision():
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        assert np.isfinite(run(normalizing_network(), rate=0.01)["loss_at_end"]).all()
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
-@pytest.mark.skipif(
-    KERAS_VERSION < (3, 2), reason="Keras 3.0 miscounts a smaller last batch"
-)
-def test_a_val_loss_that_the_given_data_do_not_have_is_refused():
+def test_a_data_set_sorted_by_label_is_refused_where_a_batch_is_normalized():
     images, labels = VALIDATION
-    weights = np.linspace(0, 2, 64, dtype="float32")
-    shuffled = tf.data.Dataset.from_tensor_slices(TRAINING).shuffle(192)
-    parts = shuffled.skip(64).batch(16), shuffled.take(64).batch(16)
-    for training, measure, arguments in (
-        (TRAINING, (TRAINING, HELD_OUT), {}),
-        (TRAINING, (TRAINING, (255 * images, labels)), {}),
-        (TRAINING, (TRAINING, VALIDATION), {"validation_data": (*VALIDATION, weights)}),
-        (TRAINING, (TRAINING, VALIDATION), {"validation_steps": 1}),
-        # Shuffled anew at each reading, and only then split.
-        (parts[0], parts, {"validation_data": parts[1]}),
-    ):
-        with pytest.raises(
-            ValueError, match="fit reports a val_loss of [0-9.]+, but .*"
-        ):
-            fit(compiled(), training, measure, **arguments)
+    rows = labels.argsort(kind="stable")
+    by_class = images[rows], labels[rows]
+    one_hot = in_batches((by_class[0], np.eye(3, dtype="float32")[by_class[1]]))
+    for sets in ((in_batches(by_class), None), (VALIDATION, in_batches(by_class))):
+        model = compiled(normalizing())
+        with pytest.raises(ValueError, match="sorted by label.*shuffle it"):
+            fit(model, TRAINING, *sets)
+        assert model.optimizer.iterations == 0  # before the training
+    with pytest.raises(ValueError, match="sorted by label"):
+        model = compiled(dropping(), loss="categorical_crossentropy")
+        fit(model, one_hot, one_hot)
+    # Arrays are shuffled, and without batch normalization it does not matter.
+    fit(compiled(normalizing()), validation=by_class)
+    fit(compiled(plain()), validation=in_batches(by_class))
 
 
-def test_averaged_weights_in_the_validation_are_refused():
-    if not hasattr(keras.callbacks, "SwapEMAWeights"):
-        pytest.skip("Keras 3.0 does not swap averaged weights")
-    keras.utils.set_random_seed(1)
-    model = plain_network()
-    optimizer = keras.optimizers.SGD(1.0, use_ema=True)
-    model.compile(optimizer, "categorical_crossentropy")
-    callbacks = [MeasureReasons(TRAINING, VALIDATION), keras.callbacks.SwapEMAWeights()]
-    with pytest.raises(ValueError, match="swap the weights"):
-        model.fit(*TRAINING, validation_data=VALIDATION, callbacks=callbacks, verbose=0)
-
-
-def test_a_step_of_its_own_is_warned_of():
-    class Own(keras.Sequential):
-        def train_step(self, data):
-            return super().train_step(data)
-
-    model = Own(plain_network().layers)
-    with pytest.warns(UserWarning, match="Own has a custom train_step"):
+def test_a_network_that_carries_its_state_from_batch_to_batch_is_refused():
+    recurrent = layers.LSTM(4, stateful=True)
+    network = [layers.Reshape((8, 8)), recurrent, layers.Dense(3, "softmax")]
+    model = keras.Sequential([keras.Input((8, 8, 1), batch_size=16), *network])
+    with pytest.raises(ValueError, match="stateful=True"):
         fit(compiled(model))
 
 
+def test_a_val_loss_that_the_given_data_do_not_have_is_refused():
+    images, labels = VALIDATION
+    weights = np.linspace(0, 2, 80, dtype="float32")
+    for measured, arguments in (
+        (HELD_OUT, {}),
+        ((255 * images, labels), {}),
+        (VALIDATION, {"validation_data": (*VALIDATION, weights)}),
+        (VALIDATION, {"validation_steps": 1}),
+    ):
+        arguments = {"validation_data": VALIDATION, **arguments}
+        with pytest.raises(ValueError, match="fit reports a val_loss of [0-9.]+, but "):
+            fit(compiled(plain()), TRAINING, measured, **arguments)
+    swap = keras.callbacks.SwapEMAWeights()
+    model = compiled(plain())
+    model.compile(keras.optimizers.SGD(1.0, use_ema=True), model.loss)
+    with pytest.raises(ValueError, match="swap the weights"):
+        fit(model, callbacks=[swap])
+
+
 def test_what_fit_does_not_get_is_told():
-    model = compiled()
+    model = compiled(plain())
     for without in ({"validation_data": None}, {"validation_freq": 2}):
         with pytest.raises(ValueError, match="give fit validation_data, and leave val"):
             fit(model, epochs=4, **without)
     assert model.optimizer.iterations == 2 * 12  # after one epoch each
 
 
-def test_the_snippet_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, caplog):
+def test_weights_and_other_batches_in_fit_are_no_false_alarm():
+    weights = np.random.default_rng(0).random(80).astype("float32")
+    weighted = (*VALIDATION, weights)
+    model = compiled(plain())
+    history = fit(model, validation=weighted, validation_batch_size=7)
+    keras_says = model.evaluate(*VALIDATION, sample_weight=weights, verbose=0)
+    assert history["val_loss_regularized"][0] == pytest.approx(keras_says[0], **EXACT)
+
+
+def test_the_snippet_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     _, snippet = (ROOT / "README.md").read_text().split("```python\n")
     shutil.copy(ROOT / "pyimagesearch" / "reasons.py", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "snippet.py").write_text(snippet.split("```")[0])
-    tf.get_logger().addHandler(caplog.handler)
     runpy.run_path("snippet.py")
-    assert caplog.text == "", "TensorFlow warns of many graphs"
     history = pickle.loads((tmp_path / "training.pickle").read_bytes())
     assert {len(values) for values in history.values()} == {10}
-    assert {"loss_at_end", "val_loss_regularized", "data_error"} < set(history)
+    assert {"val_loss_during", "held_out_loss_during", "loss_data_error"} < set(history)
+    assert "val_loss_during" not in capsys.readouterr().out
