@@ -38,7 +38,7 @@ if measured:
     # The validation images, measured the way the training images are.
     during = measured[f"val_{args.metric}_during"]
     label = f"{labels[1]}, measured the way the training {args.metric} is"
-    shifted.plot(epochs - 0.5, during, "^:", color="C1", label=label)
+    shifted.plot(epochs - 0.5, during, "^:", color="C1", fillstyle="none", label=label)
     terms = gap.split(measured, args.metric)
     gap.draw(panels[2], terms, args.metric)
     print(

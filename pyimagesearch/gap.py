@@ -172,7 +172,7 @@ def _texts(terms):
 def draw(panel, terms, metric="loss"):
     """Draw the gap and its terms as lines, each in a band of one standard error."""
     epochs = np.arange(len(terms["gap"]))
-    styles = ("C5", "^-"), ("C2", "v-"), ("C4", "D-"), ("C3", "P-")
+    styles = ("green", "^-"), ("purple", "v-"), ("darkorange", "D-"), ("brown", "P-")
     for name, (color, style) in zip(term_names(terms), styles):
         term, error = terms[name], np.nan_to_num(terms[f"{name} error"])
         panel.plot(epochs, term, style, color=color, markersize=5, label=name)

@@ -168,24 +168,21 @@ class MeasureReasons(keras.callbacks.Callback):
         during, _ = _column(self._during["val"], name)
         # Which batches were scored during the epoch: all, or some, or some of them twice.
         scored = np.arange(len(during)) % len(at_end)
-        mean, _ = _mean_and_error(at_end, sizes)
-        timing, timing_error = _mean_and_error(
-            during - at_end[scored], sizes[scored], sizes.sum()
-        )
-        _, regularization_error = _mean_and_error(at_end - as_usual, sizes)
-        _, error = _mean_and_error(during, sizes[scored], sizes.sum())
-        numbers = {
-            f"val_{name}_during": mean + timing,
-            f"val_{name}_regularized": mean,
-            f"{name}_regularization_error": regularization_error,
-            f"{name}_timing_error": timing_error,
-            # Without held-out images, that of overfitting + data.
-            f"{name}_data_error": error,
-        }
+        numbers, means = {}, {}
+        for term, values, of in (
+            ("regularization", at_end - as_usual, sizes),
+            ("timing", during - at_end[scored], sizes[scored]),
+            # Without held-out images, it is that of data + overfitting.
+            ("data", during, sizes[scored]),
+        ):
+            means[term], error = _mean_and_error(values, of, sizes.sum())
+            numbers[f"{name}_{term}_error"] = error
+        numbers[f"val_{name}_regularized"], _ = _mean_and_error(at_end, sizes)
+        during = numbers[f"val_{name}_regularized"] + means["timing"]
+        numbers[f"val_{name}_during"] = during
         if "held_out" in self.data:
-            during, sizes = _column(self._during["held_out"], name)
-            held_out, held_out_error = _mean_and_error(during, sizes)
-            numbers[f"held_out_{name}_during"] = held_out
+            held_out = _mean_and_error(*_column(self._during["held_out"], name))
+            numbers[f"held_out_{name}_during"], held_out_error = held_out
             numbers[f"{name}_overfitting_error"] = held_out_error
             numbers[f"{name}_data_error"] = math.hypot(error, held_out_error)
         return numbers
@@ -262,31 +259,28 @@ class MeasureReasons(keras.callbacks.Callback):
         return not np.isclose(*losses, rtol=1e-4, equal_nan=True)
 
     def _names_as_in_fit(self, inferred, logs):
-        """Return the metrics whose mean over batches is what `fit` reports."""
+        """Return the metrics that are means over images, as `fit` reports them."""
         # In half precision, the order of a sum shows.
         half = self.model.compute_dtype in ("float16", "bfloat16")
-        close = functools.partial(np.isclose, rtol=1e-2 if half else 1e-3, atol=1e-6)
-        means = {
-            name: _mean_and_error(*_column(inferred, name))[0] for name in inferred[0]
-        }
-        kinds = [
-            one for own in self.model.metrics for one in getattr(own, "metrics", [own])
-        ]
-        over_images = [one.name for one in kinds if isinstance(one, keras.metrics.Mean)]
-        names = [
-            name
-            for name, mean in means.items()
-            if close(mean, logs.get(f"val_{name}", math.inf), equal_nan=True)
-            and name.endswith(tuple(over_images))
-        ]
-        if "loss" not in names:
-            raise ValueError(
-                f"fit reports a val_loss of {logs['val_loss']:.6g}, but the validation "
-                f"data given to MeasureReasons have {means['loss']:.6g}: they must be "
-                "those of fit, scaled and weighted as there, the same at each reading, "
-                "and in the same batches if the loss depends on who shares one; and no "
-                "callback may swap the weights for the validation"
-            )
+        metrics = [getattr(one, "metrics", [one]) for one in self.model.metrics]
+        metrics = itertools.chain.from_iterable(metrics)
+        means = [one.name for one in metrics if isinstance(one, keras.metrics.Mean)]
+        names = []
+        for name in inferred[0]:
+            mean, _ = _mean_and_error(*_column(inferred, name))
+            reported, tolerance = logs.get(f"val_{name}"), 1e-2 if half else 1e-3
+            if reported is None or not name.endswith(tuple(means)):
+                continue
+            if np.isclose(mean, reported, tolerance, 1e-6, equal_nan=True):
+                names.append(name)
+            elif name == "loss":
+                raise ValueError(
+                    f"fit reports a val_loss of {reported:.6g}, but the validation data "
+                    f"given to MeasureReasons have {mean:.6g}: they must be those of fit, "
+                    "scaled and weighted as there, the same at each reading, and in the "
+                    "same batches if the loss depends on who shares one; and no callback "
+                    "may swap the weights for the validation"
+                )
         return names
 
 

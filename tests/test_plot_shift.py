@@ -276,9 +276,10 @@ def test_the_readme_has_the_numbers_of_the_committed_run():
     rows = re.findall(r"^\| (.*?) \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
     for column, epoch in enumerate((0, 24), 1):
         rounded = {name: round(values[epoch], 3) for name, values in history.items()}
-        val_loss, regularization, timing, during, data, overfitting, loss = (
-            row[column].strip("*") for row in rows[-7:]
+        val_loss, regularization, timing, during, data, overfitting, loss, total = (
+            row[column].strip("*") for row in rows[-8:]
         )
+        assert total == f"{rounded['loss'] - rounded['val_loss']:+.3f}"
         assert val_loss == f"{rounded['val_loss']:.3f}"
         assert during == f"{rounded['val_loss_during']:.3f}"
         assert loss == f"{rounded['loss']:.3f}"
