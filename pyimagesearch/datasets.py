@@ -95,9 +95,7 @@ def _at_places(images, labels, random):
     for image in images.repeat(3, axis=1).repeat(3, axis=2):
         for place in random.choice(25, size=COPIES, replace=False):
             down, right = divmod(place, 5)  # 0 to 4 each
-            frame = np.zeros((28, 28), "uint8")
-            frame[down : down + 24, right : right + 24] = image
-            frames.append(frame)
+            frames.append(np.pad(image, ((down, 4 - down), (right, 4 - right))))
     return np.array(frames), labels.repeat(COPIES).astype("uint8")
 
 

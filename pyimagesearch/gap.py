@@ -157,7 +157,8 @@ def _texts(terms):
     sums = np.round(sums, decimals)
     numbers = {name: terms[name] / unit for name in terms}
     numbers |= dict(zip(names, np.diff(sums, axis=0, prepend=0)))
-    numbers["gap"] = sums[-1]
+    is_known = np.isfinite(sums[-1])
+    numbers["gap"] = np.where(is_known, sums[-1], np.round(numbers["gap"], decimals))
 
     def text(name, epoch):
         if math.isnan(numbers[name][epoch]):

@@ -133,12 +133,18 @@ def _read_json(content, path):
         found = json.loads(content)
     except ValueError:
         found = map(json.loads, content.strip().split(b"\n"))
-    return found if isinstance(found, dict) else _columns(map(_flatten, found))
+    if isinstance(found, dict):
+        if any(isinstance(values, list | dict) for values in found.values()):
+            return found
+        found = [found]  # the only line, after one epoch
+    return _columns(map(_flatten, found))
 
 
 def _read_table(content, path):
     """Return the columns of a table, between commas, semicolons or tabs."""
     first, *lines = filter(str.strip, content.decode(errors="replace").splitlines())
+    if b"\r\n" in content and not content.endswith(b"\n"):
+        lines.pop()  # CSVLogger was cut off in it
     separator = max(",;\t", key=first.count)
     table = csv.reader([first, *lines], delimiter=separator, skipinitialspace=True)
     names = next(table)
@@ -172,7 +178,7 @@ def _flatten(history):
             for inner, curve in values.items():
                 flat[f"{str(name)[:99]}/{str(inner)[:99]}"] = curve
         else:
-            flat[str(name)] = values
+            flat[str(name)] = [*values.values()] if isinstance(values, dict) else values
     return flat
 
 
@@ -183,7 +189,9 @@ def _squash(name):
 
 def _find_pair(history, metric, path):
     """Return the names of a metric's training curve and of its validation curve."""
-    squashed = {_squash(name): name for name in reversed(history)}
+    squashed = {}
+    for name in history:
+        squashed.setdefault(_squash(name), name)
     curves = {}, {}
     for found, beginnings in zip(curves, BEGINNINGS):
         for beginning in beginnings:
@@ -198,11 +206,7 @@ def _find_pair(history, metric, path):
     for name in (metric, _squash(metric)):
         if name in pairs:
             return pairs[name]
-    others = {pair: name for name, pair in pairs.items()}
-    order = [*history]
-    others = [
-        others[pair] for pair in sorted(others, key=lambda pair: order.index(pair[0]))
-    ]
+    others = {pair: name for name, pair in pairs.items()}.values()
     advice = f"it has {', '.join(history) or 'nothing'}: give fit validation_data"
     advice = f"try --metric {' or '.join(others)}" if others else advice
     missing = f"no training and validation curve of {metric}"
@@ -256,8 +260,6 @@ def _read_curves(history, names, path, known=2):
     curves = []
     for name in names:
         values = history.get(name)
-        if isinstance(values, dict):
-            values = [*values.values()]
         curve = []
         with contextlib.suppress(TypeError, ValueError, OverflowError, RecursionError):
             if isinstance(values, list | tuple | np.ndarray):

@@ -33,7 +33,6 @@ import functools
 import inspect
 import itertools
 import math
-import sys
 
 import keras
 import numpy as np
@@ -99,19 +98,18 @@ class MeasureReasons(keras.callbacks.Callback):
             arrays.shuffle(0)
         _refuse_stateful_or_sorted(self.model, self.data.values())
         self._steps = self.params.get("steps")  # None where `fit` does not know
-        self._names = None  # of the metrics: known after the first epoch
+        self._added = []  # what this adds to an epoch: known after the first
 
     def on_epoch_begin(self, epoch, logs=None):
         """Begin to read the batches that are to be scored during the epoch."""
         self._steps_done = 0
         self._during = {part: [] for part in self.data}
-        self._unscored = {}
         for arrays in self._shuffled:  # the same seed makes pairs of the same batches
             arrays.shuffle(epoch)
+        self._unscored = {}
         for part, data in self.data.items():
-            # In an epoch of unknown length, batches are read over and over.
-            readings = itertools.repeat(data, 1 if self._steps else sys.maxsize)
-            self._unscored[part] = itertools.chain.from_iterable(map(_read, readings))
+            readings = map(_read, itertools.repeat(data))  # over and over
+            self._unscored[part] = itertools.chain.from_iterable(readings)
 
     def on_train_batch_begin(self, batch, logs=None):
         """Score the batches whose moment has come, with the weights of this moment."""
@@ -131,7 +129,7 @@ class MeasureReasons(keras.callbacks.Callback):
         for part, scored in self._during.items():
             due = steps
             if self._steps:
-                due *= len(self.data[part]) / self._steps
+                due = min(due / self._steps, 1) * len(self.data[part])
             due = max(math.ceil(due - 0.5) - len(scored), 0)
             batches = itertools.islice(self._unscored[part], due)
             scored += self._score(batches, self._state(), True)[0]
@@ -144,22 +142,17 @@ class MeasureReasons(keras.callbacks.Callback):
         """Measure; Keras hands the same `logs` to the callbacks after this one."""
         if "val_loss" not in logs:
             raise ValueError("give fit validation_data, and leave validation_freq at 1")
-        self._steps = self._steps or self._steps_done
+        known, self._steps = self._steps, self._steps or self._steps_done
+        numbers = {}  # none if the epoch has ended early
         # Of several steps in one execution, some versions of Keras count the first.
-        if self._steps_done + self.model.steps_per_execution <= self._steps:
-            # The epoch has ended early: all is unknown.
-            names = [name for name in logs if f"val_{name}" in logs]
-            inferred = [{SIZE: 1, **dict.fromkeys(names, math.nan)}] * 2
-            regularized, self._during = inferred, dict.fromkeys(self.data, inferred)
-        else:
-            self._score_due(self._steps)  # what is left of several steps at once
+        if self._steps_done + self.model.steps_per_execution > self._steps:
+            self._score_due(known or 0)  # what is left of several steps at once
             batches, state = _read(self.data["val"]), self._validation_state
             regularized, inferred = self._score(batches, state, True, False)
-            names = self._names_as_in_fit(inferred, logs)
-        self._names = self._names or names
-        for name in self._names:
-            numbers = self._split(name, regularized, inferred)
-            logs.update(numbers if name in names else dict.fromkeys(numbers, math.nan))
+            for name in self._names_as_in_fit(inferred, logs):
+                numbers |= self._split(name, regularized, inferred)
+        self._added = self._added or [*numbers]
+        logs.update({name: numbers.get(name, math.nan) for name in self._added})
 
     def _split(self, name, regularized, inferred):
         """Return what stands between a metric and its validation metric, and errors."""
@@ -181,8 +174,10 @@ class MeasureReasons(keras.callbacks.Callback):
         during = numbers[f"val_{name}_regularized"] + means["timing"]
         numbers[f"val_{name}_during"] = during
         if "held_out" in self.data:
-            held_out = _mean_and_error(*_column(self._during["held_out"], name))
-            numbers[f"held_out_{name}_during"], held_out_error = held_out
+            during, sizes = _column(self._during["held_out"], name)
+            images = sizes[: len(self.data["held_out"])].sum()
+            held_out, held_out_error = _mean_and_error(during, sizes, images)
+            numbers[f"held_out_{name}_during"] = held_out
             numbers[f"{name}_overfitting_error"] = held_out_error
             numbers[f"{name}_data_error"] = math.hypot(error, held_out_error)
         return numbers
@@ -322,7 +317,7 @@ def _in_batches(data, batch_size):
     if len(rows) > 1 or rows & {"()", "(0,)"}:
         raise ValueError(
             "give images, labels and weights as arrays of equal length, np.array(images) "
-            f"for example: these have the shapes {', '.join(sorted(rows)):.60}"
+            f"for example: their lengths are {', '.join(sorted(rows)):.60}"
         )
     return _Arrays(arrays, batch_size)
 
@@ -336,29 +331,21 @@ def _read(data):
 
 def _refuse_stateful_or_sorted(model, data):
     """Raise ValueError for what has no meaning in training mode, batch by batch."""
-    layers = [*_layers(model)]
-    if any(getattr(layer, "stateful", False) for layer in layers):
+    if any(getattr(layer, "stateful", False) for layer in model.layers):
         raise ValueError(
             "a network that carries its state from batch to batch (stateful=True) cannot "
             "be measured: training batches come between those to be scored"
         )
-    normalize = [
-        isinstance(one, keras.layers.BatchNormalization) and one.trainable
-        for one in layers
-    ]
-    if any(normalize) and any(map(_is_sorted, data)):
+    # By the names of variables, batch normalization is found inside other layers, too.
+    kept = [variable.path for variable in model.non_trainable_variables]
+    trained = " ".join(variable.path for variable in model.trainable_variables)
+    normalizing = [path[:-11] for path in kept if path.endswith("moving_mean")]
+    if any(layer in trained for layer in normalizing) and any(map(_is_sorted, data)):
         raise ValueError(
             "a data set is sorted by label, and in training mode batch normalization "
             "makes another network for a batch of one class: shuffle it, with "
             "image_dataset_from_directory(..., shuffle=True, seed=0) for example"
         )
-
-
-def _layers(model):
-    """Yield the layers of a model, and of the models in it."""
-    for layer in getattr(model, "layers", []):
-        yield layer
-        yield from _layers(layer)
 
 
 def _is_sorted(data):

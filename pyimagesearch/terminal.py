@@ -5,7 +5,6 @@ in one line on stderr, printed lines are seen at once, and a notebook's MPLBACKE
 not used outside of it. A bug keeps its traceback.
 """
 
-import argparse
 import math
 import os
 import re
@@ -66,24 +65,6 @@ def explain(kind, value, traceback, summary=""):
     os._exit(code)
 
 
-def _number(kind, lowest):
-    """Return what reads a flag's number, and refuses one that is too small."""
-
-    def read(text):
-        try:
-            number = kind(text)
-        except ValueError:
-            number = math.nan
-        if number >= 2**32:  # no seed may be
-            raise argparse.ArgumentTypeError(f"{text} is too large")
-        if not number >= lowest:
-            what = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text} is not {what}, {lowest} or more")
-        return number
-
-    return read
-
-
 def parse_training_flags(parser):
     """Add our flags to the tutorial's, in fashion_mnist.py's parser; then parse all."""
     numbers = {  # default, lowest and help
@@ -94,7 +75,7 @@ def parse_training_flags(parser):
         "hold-out": (0, 0, "training images to leave out, to measure on; so --reasons"),
     }
     for name, (default, lowest, meaning) in numbers.items():
-        how = {"type": _number(type(default), lowest), "default": default}
+        how = {"type": type(default), "default": default}
         parser.add_argument(f"--{name}", **how, help=meaning, metavar="N")
     data = ["any", "fashion-mnist", "digits"]
     meaning = "the images; any: Fashion MNIST or, without a network, handwritten digits"
@@ -105,6 +86,11 @@ def parse_training_flags(parser):
     parser.add_argument("--no-dropout", action="store_true", help=meaning)
     parser.epilog = "example: python %(prog)s --epochs 2 --reasons --hold-out 5000"
     args = parser.parse_args()
+    for name, (_, lowest, _) in numbers.items():
+        number = vars(args)[name.replace("-", "_")]
+        if not lowest <= number < 2**32:  # no seed may be larger
+            bound = "below 2**32" if number > lowest else f"{lowest} or more"
+            parser.error(f"argument --{name}: {number} is not {bound}")
     args.reasons = args.reasons or args.hold_out > 0
     if 0 < args.hold_out < 5 * args.batch_size:
         few = f"--hold-out {args.hold_out} is less than 5 batches of {args.batch_size}"
@@ -170,20 +156,19 @@ def verbose(keras):
 def stop_if_not_finite(losses, table):
     """Raise UserError if a training has ended since its loss is no number any more."""
     if not math.isfinite(losses[-1]):
-        problem = f"the loss of epoch {len(losses) - 1} is not finite"
-        raise UserError(f"{problem}: try a lower --lr; {finished(table)}")
+        problem = f"the loss of epoch {len(losses) - 1} is not finite: try a lower --lr"
+        raise UserError(f"{problem}; {finished(table)}" if losses[:-1] else problem)
 
 
 def finished(table):
     """Return how many epochs a table has, and the command that draws them."""
-    lines = []  # with that of the names
+    lines = 0
     if os.path.isfile(table):
-        with open(table, "rb+") as file:
-            *lines, cut_off = file.read().split(b"\n")
-            file.truncate(file.tell() - len(cut_off))  # what a full disk has cut off
-    if len(lines) < 2:
+        with open(table, "rb") as file:
+            lines = file.read().count(b"\n")
+    if lines < 2:  # with that of the names
         return "no epoch was finished"
-    return f"finished epochs: {len(lines) - 1}; to draw them: {draw_command(table)}"
+    return f"finished epochs: {lines - 1}; to draw them: {draw_command(table)}"
 
 
 def draw_command(history):
