@@ -44,7 +44,7 @@ print(f"[INFO] training MiniVGGNet on {len(trainX)} images of {dataset}...")
 measure = [MeasureReasons((testX, testY), held_out, BS)] if args.reasons else []
 callbacks = [keras.callbacks.ProgbarLogger(), *measure, *saving]
 schedule = keras.optimizers.schedules.InverseTimeDecay(INIT_LR, 1, INIT_LR / EPOCHS)
-opt = keras.optimizers.SGD(schedule, momentum=0.9)  # once: decay=INIT_LR / EPOCHS
+opt = keras.optimizers.SGD(schedule, momentum=0.9)  # Keras 2: decay=INIT_LR / EPOCHS
 model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
 train = datasets.batches(trainX, trainY, BS, seed=args.seed)  # shuffles itself

@@ -6,8 +6,8 @@ import numpy as np
 
 plt.style.use("ggplot")
 ap = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-ap.add_argument("-i", "--input", default="training.pickle", help=histories.INPUT)
-ap.add_argument("-o", "--output", default="window", help=terminal.OUTPUT)
+ap.add_argument("-i", "--input", default="training.pickle", help="pickle, JSON or CSV")
+ap.add_argument("-o", "--output", default="window", help="or a .png, .pdf, .svg file")
 ap.add_argument("--metric", default="loss", help="metric to draw, accuracy for example")
 ap.epilog = "example: python %(prog)s --input tests/real_run.pickle --metric accuracy"
 args = ap.parse_args()
@@ -58,6 +58,7 @@ for panel in panels:
     # Ticks at whole epochs, and at most 50 markers.
     panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     plt.setp(panel.get_lines(), markevery=1 + (len(epochs) - 1) // 50)
+    # In two columns where there are many.
     panel.legend(fontsize="small", ncols=len(panel.get_lines()) // 4 + 1)
 terminal.show_or_save(figure, args.output, args.input, args.metric)
 

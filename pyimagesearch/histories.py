@@ -17,7 +17,6 @@ import numpy as np
 
 from pyimagesearch.terminal import UserError, warn
 
-INPUT = "history to draw: a pickle, .npy, JSON or CSV file"  # for --help
 LARGEST = 1_000_000  # bytes: room for 25,000 epochs of four metrics
 # What the names of two curves begin with. The first that is there is taken, so Keras's
 # names come first.

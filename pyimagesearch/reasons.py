@@ -150,11 +150,11 @@ class MeasureReasons(keras.callbacks.Callback):
             batches, state = _read(self.data["val"]), self._validation_state
             regularized, inferred = self._score(batches, state, True, False)
             for name in self._names_as_in_fit(inferred, logs):
-                numbers |= self._split(name, regularized, inferred)
+                numbers |= self._numbers(name, regularized, inferred)
         self._added = self._added or [*numbers]
         logs.update({name: numbers.get(name, math.nan) for name in self._added})
 
-    def _split(self, name, regularized, inferred):
+    def _numbers(self, name, regularized, inferred):
         """Return what stands between a metric and its validation metric, and errors."""
         at_end, sizes = _column(regularized, name)
         as_usual, _ = _column(inferred, name)

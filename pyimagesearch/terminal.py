@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 
-OUTPUT = "where the figure goes: a window, or a file that ends in .png, .pdf or .svg"
 # Passes on all but what TensorFlow says as it starts on a machine without a GPU. It is
 # a process of its own, so that it does so when this one crashes, too.
 FILTER = """import re, sys
@@ -148,7 +147,7 @@ def keep_earlier(path):
 
 
 def verbose(keras):
-    """Return what `fit` shows: bars in a terminal, elsewhere a line for each epoch."""
+    """Let Keras print again: bars in a terminal, elsewhere a line for each epoch."""
     keras.utils.enable_interactive_logging()  # now all has been downloaded
     return 1 if sys.stdout.isatty() else 2
 
