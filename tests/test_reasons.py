@@ -146,6 +146,7 @@ def test_dropout_makes_the_regularization_term_that_it_makes_by_hand():
     callback.on_train_begin()
     callback.on_epoch_begin(0)
     callback.on_train_batch_begin(0)
+    callback.on_train_batch_end(0)
     callback.on_test_begin()
     callback.on_epoch_end(0, logs := {"loss": 1.25, "val_loss": 1.0})
     for name in ("held_out_loss_during", "val_loss_during", "val_loss_regularized"):
@@ -276,6 +277,7 @@ def test_the_true_value_is_within_one_error_two_times_in_three():
         for step in range(10):
             model.set_weights(moments[step])
             callback.on_train_batch_begin(step)
+            callback.on_train_batch_end(step)
             model.layers[3].seed_generator.next()  # as in a training
         model.set_weights(end)
         callback.on_test_begin()
