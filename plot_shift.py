@@ -50,16 +50,15 @@ else:
     how = "fashion_mnist.py --reasons, or README.md, Measure your own training"
     print(f"[INFO] to measure what makes the gap: {how}")
 
-top.set_ylabel(args.metric)
-shifted.set_ylabel(args.metric)
+for panel in (top, shifted):
+    panel.set_ylabel(args.metric)
+    panel.legend(fontsize="small")
 for panel in panels:
     panel.set_xlabel("Epoch #")
     panel.tick_params(labelbottom=True)  # the upper panels', too
     # Ticks at whole epochs, and at most 50 markers.
     panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     plt.setp(panel.get_lines(), markevery=1 + (len(epochs) - 1) // 50)
-    # In two columns where there are many.
-    panel.legend(fontsize="small", ncols=len(panel.get_lines()) // 4 + 1)
 terminal.show_or_save(figure, args.output, args.input, args.metric)
 
 # ruff: noqa: I001 (the tutorial cites the imports as lines 2 to 5)

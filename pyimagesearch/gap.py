@@ -124,17 +124,22 @@ def describe(terms, metric="loss"):
             f"epoch {epoch}: the gap is {text('gap', epoch)}, "
             f"the validation {metric} is {side}"
         )
-        groups = {"raised by": [], "lowered by": [], "within their error:": []}
+        groups = {
+            "it is raised by": [],
+            "it is lowered by": [],
+            "within their error:": [],
+        }
         groups["of unknown error:"] = []
         for name in sorted(names, key=lambda name: -abs(terms[name][epoch])):
             term, error = terms[name][epoch], terms[f"{name} error"][epoch]
-            group = "raised by" if term > 0 else "lowered by"
+            group = "it is raised by" if term > 0 else "it is lowered by"
             if math.isnan(error):
                 group = "of unknown error:"
             elif abs(term) <= error:
                 group = "within their error:"
             number = text(name, epoch)
-            groups[group].append(f"{name} {number[1:] if 'ed' in group else number}")
+            number = number[1:] if "ed by" in group else number  # without the sign
+            groups[group].append(f"{name} {number}")
         lines += [f"  {group} {', '.join(by)}" for group, by in groups.items() if by]
     return "\n".join(lines)
 
@@ -180,5 +185,9 @@ def draw(panel, terms, metric="loss"):
         panel.fill_between(epochs, term - error, term + error, color=color, alpha=0.25)
     panel.plot(epochs, terms["gap"], "ko-", markersize=5, label="gap, their sum")
     panel.axhline(0, color="black", linewidth=1)
+    # Below the panel, where it hides nothing.
+    panel.legend(
+        fontsize="small", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.3)
+    )
     panel.set_title("What makes the gap (bands: one standard error)")
     panel.set_ylabel(f"training -\nvalidation {metric}")

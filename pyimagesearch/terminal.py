@@ -71,7 +71,11 @@ def parse_training_flags(parser):
         "batch-size": (32, 1, "training images per update of the weights"),
         "lr": (0.01, 1e-9, "learning rate of the first update"),
         "seed": (42, 0, "decides all that is random; the same one repeats a run"),
-        "hold-out": (0, 0, "training images to leave out, to measure on; so --reasons"),
+        "hold-out": (
+            0,
+            0,
+            "training images to leave out and to measure on: sets --reasons",
+        ),
     }
     for name, (default, lowest, meaning) in numbers.items():
         how = {"type": type(default), "default": default}

@@ -135,15 +135,15 @@ def test_long_runs_have_a_short_table_of_straight_columns(epochs, shown):
         (
             one_epoch(error=0.03, regularization=0.1, timing=0.3, data=-0.05),
             """epoch 0: the gap is +0.350, the validation loss is lower
-  raised by timing 0.300 +-0.030, regularization 0.100 +-0.030
-  lowered by data 0.050 +-0.030
+  it is raised by timing 0.300 +-0.030, regularization 0.100 +-0.030
+  it is lowered by data 0.050 +-0.030
   within their error: overfitting +0.000 +-0.030""",
         ),
         (
             one_epoch("accuracy", error=0.03, timing=-0.1, data=0.029),
             (
                 """epoch 0: the gap is -0.0710, the validation accuracy is higher
-  lowered by timing 0.1000 +-0.0300
+  it is lowered by timing 0.1000 +-0.0300
   within their error: data +0.0290 +-0.0300, regularization +0.0000 +-0.0300, """
                 "overfitting +0.0000 +-0.0300"
             ),
@@ -151,22 +151,22 @@ def test_long_runs_have_a_short_table_of_straight_columns(epochs, shown):
         (
             one_epoch(error=0.0, timing=0.25, overfitting=-0.25),
             """epoch 0: the gap is +0.00, the validation loss is the same
-  raised by timing 0.25 +-0.00
-  lowered by overfitting 0.25 +-0.00
+  it is raised by timing 0.25 +-0.00
+  it is lowered by overfitting 0.25 +-0.00
   within their error: regularization +0.00 +-0.00, data +0.00 +-0.00""",
         ),
         (
             split({**WITHOUT, "loss": [1.0, nan]}),
             (
                 """epoch 0: the gap is +0.400, the validation loss is lower
-  raised by regularization 0.200 +-0.010, timing 0.100 +-0.020, """
+  it is raised by regularization 0.200 +-0.010, timing 0.100 +-0.020, """
                 "data + overfitting 0.100 +-0.030"
             ),
         ),
         (
             split({name: values[1:] for name, values in HELD_OUT.items()}),
             """epoch 0: the gap is -0.0500, the validation loss is higher
-  raised by regularization 0.0500 +-0.0200
+  it is raised by regularization 0.0500 +-0.0200
   within their error: timing +0.0200 +-0.0300
   of unknown error: overfitting -0.1100, data -0.0100""",
         ),
