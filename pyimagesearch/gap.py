@@ -124,21 +124,18 @@ def describe(terms, metric="loss"):
             f"epoch {epoch}: the gap is {text('gap', epoch)}, "
             f"the validation {metric} is {side}"
         )
-        groups = {
-            "it is raised by": [],
-            "it is lowered by": [],
-            "within their error:": [],
-        }
-        groups["of unknown error:"] = []
+        raised, lowered = "it is raised by", "it is lowered by"
+        within, unknown = "within their error:", "of unknown error:"
+        groups = {group: [] for group in (raised, lowered, within, unknown)}
         for name in sorted(names, key=lambda name: -abs(terms[name][epoch])):
             term, error = terms[name][epoch], terms[f"{name} error"][epoch]
-            group = "it is raised by" if term > 0 else "it is lowered by"
+            group, number = raised if term > 0 else lowered, text(name, epoch)
             if math.isnan(error):
-                group = "of unknown error:"
+                group = unknown
             elif abs(term) <= error:
-                group = "within their error:"
-            number = text(name, epoch)
-            number = number[1:] if "ed by" in group else number  # without the sign
+                group = within
+            else:
+                number = number[1:]  # without the sign
             groups[group].append(f"{name} {number}")
         lines += [f"  {group} {', '.join(by)}" for group, by in groups.items() if by]
     return "\n".join(lines)

@@ -130,9 +130,10 @@ class MeasureReasons(keras.callbacks.Callback):
             due = steps
             if self._steps:
                 due = min(due / self._steps, 1) * len(self.data[part])
-            due = max(math.ceil(due - 0.5) - len(scored), 0)
-            batches = itertools.islice(self._unscored[part], due)
-            scored += self._score(batches, self._state(), True)[0]
+            due = math.ceil(due - 0.5) - len(scored)
+            if due > 0:  # before most steps, nothing is
+                batches = itertools.islice(self._unscored[part], due)
+                scored += self._score(batches, self._state(), True)[0]
 
     def on_test_begin(self, logs=None):
         """Keep the state of the random generators that `fit` validates with."""
@@ -361,9 +362,8 @@ def _is_sorted(data):
         if not isinstance(y, np.ndarray | tf.Tensor):
             return False  # none, or sparse or ragged
         y = np.reshape(y, (len(y), -1))
-        labels.append(
-            y @ np.arange(1.0, y.shape[1] + 1)
-        )  # of one-hot labels, the place
+        # A number for each image: of one-hot labels, the place of the one.
+        labels.append(y @ np.arange(1.0, y.shape[1] + 1))
     everything = np.concatenate(labels)
     spare = len(everything) - len(labels)
     within = sum(len(one) * one.var() for one in labels)
