@@ -14,7 +14,7 @@ args = ap.parse_args()
 H = histories.load_history(args.input)
 training, validation, labels = histories.choose_curves(H, args.metric, args.input)
 measured = histories.measured_numbers(H, args.metric, args.input)
-terminal.prepare_output(args.output, args.input)
+terminal.prepare_output(args.output)
 epochs = np.arange(len(training))
 rows = 3 if measured else 2  # the third shows what makes the gap, if it was measured
 figure, panels = plt.subplots(rows, 1, sharex=True, figsize=(8, 8), layout="tight")

@@ -8,6 +8,7 @@ import collections
 import contextlib
 import csv
 import io
+import itertools
 import json
 import pickle
 import pickletools
@@ -18,9 +19,10 @@ import numpy as np
 from pyimagesearch.terminal import UserError, warn
 
 LARGEST = 1_000_000  # bytes: room for 25,000 epochs of four metrics
-# What the names of two curves begin with. The first that is there is taken, so Keras's
+# What the names of two curves begin with. The first that are there are taken, so Keras's
 # names come first.
-BEGINNINGS = ["", "train", "training"], ["val", "valid", "validation", "eval", "test"]
+TRAINING = "", "train", "training"
+VALIDATION = "val", "valid", "validation", "eval", "test"
 
 
 def load_history(path):
@@ -188,19 +190,14 @@ def _squash(name):
 
 def _find_pair(history, metric, path):
     """Return the names of a metric's training curve and of its validation curve."""
-    squashed = {}
+    curves, pairs = {}, {}
     for name in history:
-        squashed.setdefault(_squash(name), name)
-    curves = {}, {}
-    for found, beginnings in zip(curves, BEGINNINGS):
-        for beginning in beginnings:
-            for text, name in squashed.items():
-                if text.startswith(beginning):
-                    found.setdefault(text.removeprefix(beginning), name)
-    training, validation = curves
-    pairs = {M: (training[M], validation[M]) for M in training if M in validation}
-    if "" in pairs:  # "train" and "val" alone
-        pairs.setdefault("loss", pairs.pop(""))
+        curves.setdefault(_squash(name), name)
+    for training, validation in itertools.product(TRAINING, VALIDATION):
+        for curve, name in curves.items():
+            M = curve.removeprefix(training)
+            if curve.startswith(training) and validation + M in curves:
+                pairs.setdefault(M or "loss", (name, curves[validation + M]))
     pairs |= {M: (M, f"val_{M}") for M in history if f"val_{M}" in history}
     for name in (metric, _squash(metric)):
         if name in pairs:
@@ -217,9 +214,9 @@ def choose_curves(history, metric, path):
 
     The curves are arrays of shape (epochs,). NaN stands for a number that is missing,
     not finite, or above 1e300; a line on stderr says how many there are. Capitals and
-    separators in names do not matter, and `BEGINNINGS` has what names may begin with.
-    Those without a metric, "train" and "val", are the loss. UserError is raised if a
-    curve is missing, not made of numbers, never finite, or shorter than the other.
+    separators in names do not matter, and they may begin as `TRAINING` and `VALIDATION`
+    say; "train" and "val" alone are the loss. UserError is raised if a curve is missing,
+    not made of numbers, never finite, or shorter than the other.
     """
     pair = _find_pair(history, metric, path)
     curves = _read_curves(history, pair, path)
@@ -249,7 +246,7 @@ def measured_numbers(history, metric, path):
     try:
         curves = _read_curves(history, names, path, len(parts))
     except UserError as error:
-        warn(f"what makes the gap is not drawn: {error}")
+        warn(f"what makes the gap is not drawn, {error}")
         return {}
     return {part.format(metric): curve for part, curve in zip(parts + errors, curves)}
 

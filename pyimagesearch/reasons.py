@@ -38,8 +38,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Batches that TensorFlow is given at once at the end of an epoch: it saves time.
-AT_ONCE = 8
 SIZE = "batch size"  # stands beside the metrics of a batch
 
 
@@ -62,8 +60,8 @@ class MeasureReasons(keras.callbacks.Callback):
     validation_data : tuple, tf.data.Dataset or keras.utils.PyDataset
         What `fit` gets. A tuple is (images, labels) or (images, labels, sample
         weights); each is an array, or a list or dict of arrays. The images are shuffled
-        anew in each epoch, unless the loss depends on who shares a batch. A data set
-        must be batched, and know in how many batches.
+        anew in each epoch. A data set stays in its order; it must be batched, know in
+        how many batches, and not be sorted by label.
     held_out_data : same as validation_data, optional
         Images drawn like the training images, which `fit` does not get.
     batch_size : int
@@ -73,10 +71,9 @@ class MeasureReasons(keras.callbacks.Callback):
     ------
     ValueError
         At once, if Keras runs on another backend, or if data are of another kind. In
-        `fit`, before the first epoch, if a data set is sorted by label and the network
-        has batch normalization, or if a network carries its state from batch to batch;
-        at the end of an epoch, if there is no validation loss, or if it is not that of
-        the data given here.
+        `fit`, before the first epoch, if a network carries its state from batch to
+        batch; at the end of an epoch, if there is no validation loss, or if it is not
+        that of the data given here.
     """
 
     def __init__(self, validation_data, held_out_data=None, batch_size=32):
@@ -89,14 +86,13 @@ class MeasureReasons(keras.callbacks.Callback):
             self.data["held_out"] = _in_batches(held_out_data, batch_size)
 
     def on_train_begin(self, logs=None):
-        """Prepare, and refuse what cannot be measured."""
-        self._graphs = {}
-        self._shuffled = [one for one in self.data.values() if isinstance(one, _Arrays)]
-        if self._depends_on_order():
-            self._shuffled = []
-        for arrays in self._shuffled:
-            arrays.shuffle(0)
-        _refuse_stateful_or_sorted(self.model, self.data.values())
+        """Prepare, and refuse a network that cannot be measured."""
+        if any(getattr(layer, "stateful", False) for layer in self.model.layers):
+            raise ValueError(
+                "a network that carries its state from batch to batch (stateful=True) "
+                "cannot be measured: training batches come between those to be scored"
+            )
+        self._graphs = {training: self._graph(training) for training in (True, False)}
         self._steps = self.params.get("steps")  # None where `fit` does not know
         self._added = []  # what this adds to an epoch: known after the first
 
@@ -104,10 +100,10 @@ class MeasureReasons(keras.callbacks.Callback):
         """Begin to read the batches that are to be scored during the epoch."""
         self._steps_done = 0
         self._during = {part: [] for part in self.data}
-        for arrays in self._shuffled:  # the same seed makes pairs of the same batches
-            arrays.shuffle(epoch)
         self._unscored = {}
         for part, data in self.data.items():
+            if isinstance(data, _Arrays):
+                data.shuffle(epoch)
             readings = map(_read, itertools.repeat(data))  # over and over
             self._unscored[part] = itertools.chain.from_iterable(readings)
 
@@ -133,7 +129,7 @@ class MeasureReasons(keras.callbacks.Callback):
             due = math.ceil(due - 0.5) - len(scored)
             if due > 0:  # before most steps, nothing is
                 batches = itertools.islice(self._unscored[part], due)
-                scored += self._score(batches, self._state(), True)[0]
+                scored += self._score(batches, self._state(), training=True)
 
     def on_test_begin(self, logs=None):
         """Keep the state of the random generators that `fit` validates with."""
@@ -148,8 +144,10 @@ class MeasureReasons(keras.callbacks.Callback):
         # Of several steps in one execution, some versions of Keras count the first.
         if self._steps_done + self.model.steps_per_execution > self._steps:
             self._score_due(known or 0)  # what is left of several steps at once
-            batches, state = _read(self.data["val"]), self._validation_state
-            regularized, inferred = self._score(batches, state, True, False)
+            regularized, inferred = (
+                self._score(_read(self.data["val"]), self._validation_state, training)
+                for training in (True, False)
+            )
             for name in self._names_as_in_fit(inferred, logs):
                 numbers |= self._numbers(name, regularized, inferred)
         self._added = self._added or [*numbers]
@@ -162,25 +160,26 @@ class MeasureReasons(keras.callbacks.Callback):
         during, _ = _column(self._during["val"], name)
         # Which batches were scored during the epoch: all, or some, or some of them twice.
         scored = np.arange(len(during)) % len(at_end)
-        numbers, means = {}, {}
-        for term, values, of in (
-            ("regularization", at_end - as_usual, sizes),
-            ("timing", during - at_end[scored], sizes[scored]),
-            # Without held-out images, it is that of data + overfitting.
-            ("data", during, sizes[scored]),
-        ):
-            means[term], error = _mean_and_error(values, of, sizes.sum())
-            numbers[f"{name}_{term}_error"] = error
-        numbers[f"val_{name}_regularized"], _ = _mean_and_error(at_end, sizes)
-        during = numbers[f"val_{name}_regularized"] + means["timing"]
-        numbers[f"val_{name}_during"] = during
+        of, images = sizes[scored], sizes.sum()
+        _, regularization_error = _mean_and_error(at_end - as_usual, sizes, images)
+        timing, timing_error = _mean_and_error(during - at_end[scored], of, images)
+        _, data_error = _mean_and_error(during, of, images)
+        at_end = float(np.average(at_end, weights=sizes))
+        numbers = {
+            f"val_{name}_during": at_end + timing,
+            f"val_{name}_regularized": at_end,
+            f"{name}_regularization_error": regularization_error,
+            f"{name}_timing_error": timing_error,
+        }
         if "held_out" in self.data:
             during, sizes = _column(self._during["held_out"], name)
             images = sizes[: len(self.data["held_out"])].sum()
             held_out, held_out_error = _mean_and_error(during, sizes, images)
             numbers[f"held_out_{name}_during"] = held_out
             numbers[f"{name}_overfitting_error"] = held_out_error
-            numbers[f"{name}_data_error"] = math.hypot(error, held_out_error)
+            data_error = math.hypot(data_error, held_out_error)
+        # Without held-out images, it is that of data + overfitting.
+        numbers[f"{name}_data_error"] = data_error
         return numbers
 
     def _state(self):
@@ -190,69 +189,43 @@ class MeasureReasons(keras.callbacks.Callback):
         variables = self.model.non_trainable_variables
         return [tf.convert_to_tensor(variable.value) for variable in variables]
 
-    def _score(self, batches, state, *modes):
-        """Return, for each mode, the metrics and the size of each batch."""
-        scores, states = [[] for _ in modes], [state for _ in modes]
-        batches = iter(batches)
-        while chunk := [*itertools.islice(batches, AT_ONCE)]:
-            for i, training in enumerate(modes):
-                key = training, len(chunk)
-                if key not in self._graphs:
-                    self._graphs[key] = self._graph(training)
-                of_chunk, states[i] = self._graphs[key](chunk, states[i])
-                scores[i] += tf.nest.map_structure(float, of_chunk)
+    def _score(self, batches, state, training):
+        """Return the metrics and the size of each batch."""
+        scores = []
+        for batch in batches:
+            score, state = self._graphs[training](batch, state)
+            scores.append(tf.nest.map_structure(float, score))
         return scores
 
     def _graph(self, training):
-        """Return `_score_in_graph` as `fit` would run it."""
-        # A partial for each: TensorFlow warns if one function has many graphs.
-        score = functools.partial(self._score_in_graph, training)
+        """Return `_score_batch` as `fit` would run it."""
+        score = functools.partial(self._score_batch, training)
         jit = {"jit_compile": self.model.jit_compile}
         graph = tf.function(score, autograph=False, reduce_retracing=True, **jit)
         return score if self.model.run_eagerly else graph
 
-    def _score_in_graph(self, training, batches, state):
-        """Return the metrics and the size of batches, and the state after them."""
-        model, scores = self.model, []
+    def _score_batch(self, training, batch, state):
+        """Return the metrics and the size of a batch, and the state after it."""
+        model = self.model
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         # As `fit` does: a `call` that does not ask for the mode is not told of it.
         takes_mode = "training" in inspect.signature(model.call).parameters
         mode = {"training": training} if takes_mode else {}
         # Without the weights in the scope, penalties such as L2 would be missing.
         values = [(weight, weight.value) for weight in model.trainable_variables]
+        values += zip(model.non_trainable_variables, state)
         # For each batch, the metrics begin anew.
         totals = model.metrics_variables
         values += [(total, keras.ops.zeros_like(total)) for total in totals]
-        variables = model.non_trainable_variables
-        for batch in batches:
-            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-            with keras.StatelessScope(
-                [*values, *zip(variables, state)], collect_losses=True
-            ) as scope:
-                y_pred = model(x, **mode)
-                loss = model.compute_loss(x, y, y_pred, sample_weight)
-                metrics = model.compute_metrics(x, y, y_pred, sample_weight)
-            state = [scope.get_current_value(variable) for variable in variables]
-            # As `fit` counts: the rows of the first input.
-            size = keras.ops.shape(tf.nest.flatten(x)[0])[0]
-            numbers = {k: v for k, v in metrics.items() if not keras.ops.shape(v)}
-            scores.append({**numbers, "loss": loss, SIZE: size})
-        return scores, state
-
-    def _depends_on_order(self):
-        """Return whether the loss of arrays depends on their order, in inference mode.
-
-        So it is with a loss of a whole batch (Dice), with padded sequences and a mask,
-        with the nodes of a graph, and with random numbers (a sampling layer).
-        """
-        data, losses = self.data["val"], []
-        if not isinstance(data, _Arrays):
-            return False  # the order of a data set stays in any case
-        for seed in (None, 0):
-            data.shuffle(seed, among=2 * data.batch_size)
-            scores = self._score([data[0], data[1]][: len(data)], self._state(), False)
-            losses.append(_mean_and_error(*_column(scores[0], "loss"))[0])
-        data.shuffle(None)
-        return not np.isclose(*losses, rtol=1e-4, equal_nan=True)
+        with keras.StatelessScope(values, collect_losses=True) as scope:
+            y_pred = model(x, **mode)
+            loss = model.compute_loss(x, y, y_pred, sample_weight)
+            metrics = model.compute_metrics(x, y, y_pred, sample_weight)
+        state = [*map(scope.get_current_value, model.non_trainable_variables)]
+        # As `fit` counts: the rows of the first input.
+        size = keras.ops.shape(tf.nest.flatten(x)[0])[0]
+        numbers = {k: v for k, v in metrics.items() if not keras.ops.shape(v)}
+        return {**numbers, "loss": loss, SIZE: size}, state
 
     def _names_as_in_fit(self, inferred, logs):
         """Return the metrics that are means over images, as `fit` reports them."""
@@ -263,38 +236,35 @@ class MeasureReasons(keras.callbacks.Callback):
         means = [one.name for one in metrics if isinstance(one, keras.metrics.Mean)]
         names = []
         for name in inferred[0]:
-            mean, _ = _mean_and_error(*_column(inferred, name))
-            reported, tolerance = logs.get(f"val_{name}"), 1e-2 if half else 1e-3
+            values, sizes = _column(inferred, name)
+            mean, reported = np.average(values, weights=sizes), logs.get(f"val_{name}")
             if reported is None or not name.endswith(tuple(means)):
                 continue
-            if np.isclose(mean, reported, tolerance, 1e-6, equal_nan=True):
+            if np.isclose(mean, reported, 1e-2 if half else 1e-3, 1e-6, equal_nan=True):
                 names.append(name)
             elif name == "loss":
                 raise ValueError(
                     f"fit reports a val_loss of {reported:.6g}, but the validation data "
-                    f"given to MeasureReasons have {mean:.6g}: they must be those of fit, "
-                    "scaled and weighted as there, the same at each reading, and in the "
-                    "same batches if the loss depends on who shares one; and no callback "
-                    "may swap the weights for the validation"
+                    f"given to MeasureReasons have {mean:.6g}: give the same, scaled and "
+                    "weighted alike, as a tf.data.Dataset in batches if the loss depends "
+                    "on who shares one, and let no callback swap weights for validation"
                 )
         return names
 
 
 class _Arrays:
-    """Arrays in batches, and in an order that can be changed."""
+    """Arrays in batches, whose order can be changed."""
 
     def __init__(self, arrays, batch_size):
         self.arrays, self.batch_size = arrays, batch_size
-        self.shuffle(None)
+        self.rows = len(tf.nest.flatten(arrays)[0])
 
-    def shuffle(self, seed, among=None):
-        """Put all rows, or the first few, into a new order; with seed None, into theirs."""
-        self.order = np.arange(len(tf.nest.flatten(self.arrays)[0]))
-        if seed is not None:  # the random numbers of the training are not touched
-            np.random.default_rng(seed).shuffle(self.order[:among])
+    def shuffle(self, seed):
+        """Put the rows into an order; the training's random numbers are not touched."""
+        self.order = np.random.default_rng(seed).permutation(self.rows)
 
     def __len__(self):
-        return math.ceil(len(self.order) / self.batch_size)
+        return math.ceil(self.rows / self.batch_size)
 
     def __getitem__(self, batch):
         rows = self.order[batch * self.batch_size :][: self.batch_size]
@@ -304,13 +274,20 @@ class _Arrays:
 def _in_batches(data, batch_size):
     """Return data whose `len` is a number of batches; or raise ValueError."""
     if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
-        with contextlib.suppress(TypeError):  # the length is infinite or not known
-            if len(data):
-                return data
-        advice = "use its take, or tf.data.experimental.assert_cardinality"
-        raise ValueError(
-            f"a data set is empty, infinite or of unknown length: {advice}"
-        )
+        length = 0
+        with contextlib.suppress(TypeError):  # it is infinite or not known
+            length = len(data)
+        if not length:
+            raise ValueError(
+                "a data set is empty, infinite or of unknown length: use its take, or "
+                "tf.data.experimental.assert_cardinality"
+            )
+        if _is_sorted(data):
+            raise ValueError(
+                "a data set is sorted by label: shuffle it once, for example with "
+                "image_dataset_from_directory(..., shuffle=True, seed=0)"
+            )
+        return data
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise ValueError("give (images, labels), or a tf.data.Dataset or PyDataset")
     arrays = tf.nest.map_structure(np.asarray, tuple(data))
@@ -330,30 +307,11 @@ def _read(data):
     return map(data.__getitem__, range(len(data)))
 
 
-def _refuse_stateful_or_sorted(model, data):
-    """Raise ValueError for what has no meaning in training mode, batch by batch."""
-    if any(getattr(layer, "stateful", False) for layer in model.layers):
-        raise ValueError(
-            "a network that carries its state from batch to batch (stateful=True) cannot "
-            "be measured: training batches come between those to be scored"
-        )
-    # By the names of variables, batch normalization is found inside other layers, too.
-    kept = [variable.path for variable in model.non_trainable_variables]
-    trained = " ".join(variable.path for variable in model.trainable_variables)
-    normalizing = [path[:-11] for path in kept if path.endswith("moving_mean")]
-    if any(layer in trained for layer in normalizing) and any(map(_is_sorted, data)):
-        raise ValueError(
-            "a data set is sorted by label, and in training mode batch normalization "
-            "makes another network for a batch of one class: shuffle it, with "
-            "image_dataset_from_directory(..., shuffle=True, seed=0) for example"
-        )
-
-
 def _is_sorted(data):
-    """Return whether labels differ far less within batches than between them.
+    """Return whether labels only rise from the first image of a data set to the last.
 
-    In random order, the variance within batches is that of all labels, on average. Here
-    it is less than a quarter of it.
+    Batches of one class are normalized by statistics that no other batch has, and the
+    errors, from differences of neighbours, would be far too small.
     """
     labels = []
     for batch in _read(data):
@@ -363,11 +321,8 @@ def _is_sorted(data):
             return False  # none, or sparse or ragged
         y = np.reshape(y, (len(y), -1))
         # A number for each image: of one-hot labels, the place of the one.
-        labels.append(y @ np.arange(1.0, y.shape[1] + 1))
-    everything = np.concatenate(labels)
-    spare = len(everything) - len(labels)
-    within = sum(len(one) * one.var() for one in labels)
-    return spare > 0 and within / spare < everything.var(ddof=1) / 4
+        labels.extend(y @ np.arange(1.0, y.shape[1] + 1))
+    return labels[0] < labels[-1] and bool((np.diff(labels) >= 0).all())
 
 
 def _column(scores, name):
@@ -375,7 +330,7 @@ def _column(scores, name):
     return [np.array([score[key] for score in scores]) for key in (name, SIZE)]
 
 
-def _mean_and_error(values, sizes, images=None):
+def _mean_and_error(values, sizes, images):
     """Return the mean of a metric over images, and its standard error.
 
     `values` are those of batches, in the order of their moments. During an epoch they
@@ -390,5 +345,5 @@ def _mean_and_error(values, sizes, images=None):
     if len(values) < 2:
         return mean, math.nan
     variances = np.diff(values) ** 2 / (1 / sizes[1:] + 1 / sizes[:-1])
-    images = min(images or math.inf, sizes.sum())
+    images = min(images, sizes.sum())
     return mean, math.sqrt(variances.mean() / images)

@@ -30,9 +30,6 @@ class UserError(SystemExit):
     def __init__(self, message):
         super().__init__(_printable(f"error: {message}"))
 
-    def __str__(self):
-        return super().__str__().removeprefix("error: ")
-
 
 def warn(message):
     """Print a line on stderr, and go on."""
@@ -71,11 +68,7 @@ def parse_training_flags(parser):
         "batch-size": (32, 1, "training images per update of the weights"),
         "lr": (0.01, 1e-9, "learning rate of the first update"),
         "seed": (42, 0, "decides all that is random; the same one repeats a run"),
-        "hold-out": (
-            0,
-            0,
-            "training images to leave out and to measure on: sets --reasons",
-        ),
+        "hold-out": (0, 0, "training images to leave out and measure on (--reasons)"),
     }
     for name, (default, lowest, meaning) in numbers.items():
         how = {"type": type(default), "default": default}
@@ -91,9 +84,8 @@ def parse_training_flags(parser):
     args = parser.parse_args()
     for name, (_, lowest, _) in numbers.items():
         number = vars(args)[name.replace("-", "_")]
-        if not lowest <= number < 2**32:  # no seed may be larger
-            bound = "below 2**32" if number > lowest else f"{lowest} or more"
-            parser.error(f"argument --{name}: {number} is not {bound}")
+        if not number >= lowest:  # or it is NaN
+            parser.error(f"argument --{name}: {number} is not {lowest} or more")
     args.reasons = args.reasons or args.hold_out > 0
     if 0 < args.hold_out < 5 * args.batch_size:
         few = f"--hold-out {args.hold_out} is less than 5 batches of {args.batch_size}"
@@ -180,17 +172,15 @@ def draw_command(history):
     return f"{sys.executable} {plot} --input {history}"
 
 
-def prepare_output(output, source):
+def prepare_output(output):
     """Choose a window, or drawing without one. Call it before a figure is made.
 
     `output` is "window" or the file that the figure is to go to. UserError is raised if
-    that has no suffix of a picture, or is the source, the history.
+    that has no suffix of a picture.
     """
-    if output != "window":
-        if os.path.splitext(output)[1].lower() not in (".png", ".pdf", ".svg"):
-            raise UserError(f"{output} needs a name and one of .png, .pdf, .svg")
-        if os.path.exists(output) and os.path.samefile(output, source):
-            raise UserError(f"{output} is the history: name another --output")
+    suffix = os.path.splitext(output)[1].lower()
+    if output != "window" and suffix not in (".png", ".pdf", ".svg"):
+        raise UserError(f"{output} needs a name and one of .png, .pdf, .svg")
     import matplotlib.pyplot as plt
 
     plt.rcParams["text.parse_math"] = False  # a name with a $ is no formula
@@ -221,8 +211,6 @@ def show_or_save(figure, output, source, metric):
 
 
 sys.excepthook = explain
-if sys.stdout is None:  # closed
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (open to the end)
 if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
     # Also in a file, and also if it cannot show the characters of a name.
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")

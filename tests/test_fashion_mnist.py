@@ -150,7 +150,7 @@ def runs(keras_home, tmp_path_factory):
         "full disk": lambda folder: run(
             *("fashion_mnist.py", "--hold-out", 288),
             cwd=folder,
-            shell="ulimit -f 2; exec >&-",
+            shell="ulimit -f 2; exec >/dev/null",
             PYTHONDONTWRITEBYTECODE=1,
             **home,
         ),

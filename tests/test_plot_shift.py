@@ -10,7 +10,7 @@ import sys
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from conftest import ROOT, assert_one_line_error, command, environment, run
+from conftest import ROOT, command, environment, run
 
 from pyimagesearch import gap
 from pyimagesearch.terminal import UserError
@@ -214,14 +214,6 @@ def test_a_mistake_is_told(folder, monkeypatch, capsys, arguments, words):
     for word in words:
         assert word in str(told.value)
     assert [file.name for file in folder.iterdir()] == ["training.pickle"]
-
-
-def test_never_replaces_the_history_by_the_figure(folder):
-    history = folder / "history.png"
-    (folder / "training.pickle").rename(history)
-    process = run("plot_shift.py", "-i", history, "-o", history, cwd=folder)
-    assert_one_line_error(process, history)
-    assert pickle.loads(history.read_bytes()) == HISTORY
 
 
 def test_imports_neither_tensorflow_nor_scikit_learn(folder):

@@ -51,10 +51,9 @@ def test_a_bug_keeps_its_traceback():
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
-def test_output_that_takes_no_more_ends_a_script_in_one_line_and_may_be_closed():
-    script = "for _ in range(10**5): print('a line')\n"
-    script += "sys.stdout.isatty() or print('done', file=sys.stderr)"
-    ends = {"| head -1": "Broken pipe", ">/dev/full": "No space left", ">&-": "done"}
+def test_output_that_takes_no_more_ends_a_script_in_one_line():
+    script = "for _ in range(10**5): print('a line')"
+    ends = {"| head -1": "Broken pipe", ">/dev/full": "No space left"}
     for shell, told in ends.items():
         process = ended(script, shell=shell)
         assert process.stderr.count("\n") == 1 and told in process.stderr
@@ -80,7 +79,6 @@ def test_a_notebooks_backend_is_used_in_a_notebook_only():
     [
         ("--epochs 1.5", "--epochs: invalid int value: '1.5'"),
         ("--batch-size 0", "--batch-size: 0 is not 1 or more"),
-        ("--seed 4294967296", "--seed: 4294967296 is not below 2**32"),
         ("--lr nan", "--lr: nan is not 1e-09 or more"),
         ("--lr 0", "--lr: 0.0 is not 1e-09 or more"),
         ("--hold-out -5", "--hold-out: -5 is not 0 or more"),
