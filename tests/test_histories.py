@@ -57,17 +57,6 @@ def saved_by(save, thing):
     return file.getvalue()
 
 
-def spelled_by_numpy_1(content):
-    """Return a pickle by NumPy 2 as NumPy 1 writes it."""
-    if content.startswith((b"\x80\4\x95", b"\x80\5\x95")):
-        content = content[:2] + content[11:]  # without the length of the whole
-    for name in b"numpy._core.multiarray", b"numpy._core.numeric":
-        old = name.replace(b"_", b"")
-        content = content.replace(bytes([len(name)]) + name, bytes([len(old)]) + old)
-        content = content.replace(name, old)
-    return content
-
-
 def curves_as(make):
     return {name: make(curve) for name, curve in H.items()}
 
@@ -75,39 +64,30 @@ def curves_as(make):
 # What is not drawn does not matter.
 OTHERS = {"model": "A", "table": np.zeros((2, 2)), "days": np.array(["2024"], "M8[D]")}
 OTHERS |= {"rest": [None, True, 2**70, b"a", {}], 1: (), None: "é", "empty": []}
-THINGS = [
-    *(H, {**H, **OTHERS}, collections.OrderedDict(H), np.array(H)),
-    {"train": {"loss": H["loss"]}, "val": {"loss": H["val_loss"]}},
-    collections.defaultdict(list, curves_as(lambda curve: [*map(np.float32, curve)])),
-    curves_as(lambda curve: [*map(np.array, curve)]),
-    *(curves_as(np.dtype(kind).type) for kind in ("f2", "f8")),
-    *map(curves_as, (tuple, lambda curve: np.array(curve, ">f4"))),
-    *map(
-        curves_as, (lambda curve: np.array(curve, object), lambda c: dict(enumerate(c)))
-    ),
+MAKERS = [tuple, lambda curve: dict(enumerate(curve)), np.float16, np.array]
+MAKERS += [lambda curve: np.array(curve, ">f4"), lambda curve: np.array(curve, object)]
+MAKERS += [
+    lambda curve: [*map(np.float32, curve)],
+    lambda curve: [*map(np.array, curve)],
 ]
+THINGS = [H, {**H, **OTHERS}, collections.OrderedDict(H), np.array(H)]
+THINGS += [collections.defaultdict(list, H), *map(curves_as, MAKERS)]
+THINGS += [{"train": {"loss": H["loss"]}, "val": {"loss": H["val_loss"]}}]
 
 
 def test_a_pickle_is_drawn(path, capsys):
     for thing, protocol in itertools.product(THINGS, range(6)):
         content = pickle.dumps(thing, protocol)
         assert_drawn(path, content)
-        assert_drawn(path, spelled_by_numpy_1(content))
+        if protocol < 4:  # as NumPy 1 writes it
+            assert_drawn(path, content.replace(b"numpy._core", b"numpy.core"))
     assert capsys.readouterr().err == ""
 
 
 GAPS = {"loss": [NAN, 0.25], "val_loss": [0.375, 0.75]}
 LINES = ['{"epoch":0,"loss":0.5,"val_loss":0.375}', '{"val_loss":0.75,"loss":"0.25"}']
-LIGHTNING = """epoch,step,train_loss,val_loss
-0,49,0.9,
-0,99,,0.375
-0,99,0.5,
-
-1,199,,0.75
-1,199,0.25,
-"""
-
-
+LIGHTNING = "epoch,step,train_loss,val_loss\n0,9,0.9,\n0,9,,0.375\n0,9,0.5,\n\n"
+LIGHTNING += "1,19,,0.75\n1,19,0.25,\n"
 ROWS = "\n0.5;.375;NA\n0.25;.75;\n"
 DRAWN = [
     (saved_by(np.save, H), H),
@@ -134,15 +114,6 @@ DRAWN = [
 def test_another_file_is_drawn(path):
     for content, history in DRAWN:
         assert_drawn(path, content, history)
-
-
-def test_what_pandas_writes_is_drawn(path):
-    table = pytest.importorskip("pandas").DataFrame(GAPS)
-    for orient in ("columns", "records"):
-        assert_drawn(path, table.to_json(orient=orient), GAPS)
-    assert_drawn(path, table.to_json(orient="records", lines=True), GAPS)
-    assert_drawn(path, table.to_csv(), GAPS)
-    assert_drawn(path, table.to_dict(), GAPS)
 
 
 def test_of_several_pickles_the_first_is_drawn(path, capsys):
@@ -172,9 +143,7 @@ HTML = "<!DOCTYPE html>\n<p>loss, 0.5\n"
 REFUSED = {
     f"{NO_KIND} b''": [""],
     f"{NO_KIND} {HTML.encode()}": [HTML],
-    f"{NO_KIND} b'Dear all,\\nhere it is, yours\\n'": [
-        "Dear all,\nhere it is, yours\n"
-    ],
+    f"{NO_KIND} b'Dear,\\nhere, yours\\n'": ["Dear,\nhere, yours\n"],
     f"{NO_KIND} b'loss,val_loss\\n": ["loss,val_loss\n", "loss,val_loss\n1,2\n3\n"],
     NO_KIND: [pickle.dumps(H, protocol)[:-9] for protocol in range(6)],
     f"{NO_KIND} b": ["\n", "[0.5]", json.dumps(H)[:-1], saved_by(np.save, [0.5])],
@@ -202,21 +171,15 @@ def test_is_refused(path):
             assert told.startswith(line) and len(told) < 450
 
 
-def test_an_object_is_refused_by_its_name(path, monkeypatch):
-    module = types.ModuleType("keras.src.callbacks.history")  # instead of the real one
-    module.History = type("History", (), {"__module__": module.__name__, "history": H})
-    for name in ("keras", "keras.src", "keras.src.callbacks", module.__name__):
-        monkeypatch.setitem(sys.modules, name, module)
-    told = "FILE holds a keras.src.callbacks.history.History: save H.history alone"
-    for protocol in (2, 4):
-        for thing in (module.History(), loss(0.5, module.History())):
+def test_an_object_is_refused_by_its_name(path):
+    told = "FILE holds a types.SimpleNamespace: save H.history alone"
+    for thing in (types.SimpleNamespace(history=H), loss(types.SimpleNamespace())):
+        for protocol in (2, 4):
             assert refusal(path, pickle.dumps(thing, protocol)) == told
 
 
 def test_a_file_that_cannot_be_read(path, tmp_path):
-    with pytest.raises(
-        UserError, match="not exist: name another --input, or train, wi"
-    ):
+    with pytest.raises(UserError, match="not exist: name another --input, or train"):
         load_history(path)
     with pytest.raises(OSError, match=str(tmp_path)):  # terminal.py tells it in a line
         load_history(tmp_path)
@@ -290,23 +253,19 @@ def test_what_reasons_measured(capsys):
         assert measured.keys() == {name.replace("loss", "Loss") for name in added}
         for name, curve in measured.items():
             np.testing.assert_array_equal(curve, added[name.lower()])
-    assert capsys.readouterr().err == ""
-
-
-def test_what_reasons_measured_is_not_drawn_in_part(capsys):
-    history = {**ADDED, **HELD_OUT}
-    for name in [*history][2:]:
-        faults = {f"no list of numbers as {name}": ["a", "b"], f"but 1 of {name}": [1]}
-        if not name.endswith("_error"):  # those of a single batch are not known
-            faults[f"{name} is never finite"] = [NAN, None]
-        for told, curve in faults.items():
-            assert measured_numbers({**history, name: curve}, "loss", "FILE") == {}
-            line = capsys.readouterr().err
-            assert line.startswith("warning: what makes the gap is not drawn")
-            assert told in line and line.count("\n") == 1
-        without = {other: history[other] for other in history if other != name}
-        assert measured_numbers(without, "loss", "FILE") == {}
-        assert f"no list of numbers as {name}" in capsys.readouterr().err
+        assert capsys.readouterr().err == ""
+        for name in [*added][2:]:
+            bad = {f"no list of numbers as {name}": ["a", 1], f"but 1 of {name}": [1]}
+            if not name.endswith("_error"):  # those of a single batch are not known
+                bad[f"{name} is never finite"] = [NAN, None]
+            for told, curve in bad.items():
+                assert measured_numbers({**added, name: curve}, "loss", "FILE") == {}
+                line = capsys.readouterr().err
+                assert line.startswith("warning: what makes the gap is not drawn, ")
+                assert told in line and line.count("\n") == 1
+            part = {other: added[other] for other in added if other != name}
+            assert measured_numbers(part, "loss", "FILE") == {}
+            assert f"no list of numbers as {name}" in capsys.readouterr().err
 
 
 class Command:
@@ -322,13 +281,10 @@ NUMPY = b"cnumpy.core.multiarray\n"
 LIST = b"](" + b"N" * 200_000 + b"eq\1}(X\x08\0\0\0val_lossh\1X\4\0\0\0loss]("
 SHARED = b"}(" + b"".join(b"X\5\0\0\0a%04dN" % i for i in range(9_000)) + b"uq\0000}("
 SHARED += b"".join(b"X\5\0\0\0%05dh\0" % i for i in range(5)) + b"u."
-LONG = json.dumps({"a" * 400_000: {f"{i}a": 0 for i in range(9_000)}})
+LONG = json.dumps({"a" * 400_000: {f"{i}a": 0 for i in range(9_000)}}).encode()
 # Bad files, by what is said of them. None may run, crash, take long or fill the memory.
 BAD = {
-    "holds a os.system: save H.history alone": [
-        b"\x80\2" + RUN,
-        b"\x80\4\x8c\2os\x8c\6system\x93\x8c\x09touch ran\x85R.",
-    ],
+    "holds a os.system: save H.history alone": [b"\x80\2" + RUN],
     "holds a numpy.os.system: ": [b"\x80\2cnumpy\nos.system\n(S'touch ran'\ntR."],
     "holds a builtins.print: ": [*map(pickle.dumps, (Command(), loss(Command())))],
     NO_KIND[5:]: [
@@ -336,11 +292,7 @@ BAD = {
         NUMPY + b"scalar\n(" + OBJECT + b"S'AAAAAAAA'\ntR.",
         NUMPY + b"_reconstruct\n(NNNtR(I1\n(I1\nt" + OBJECT + b"I0\nS'AAAAAAAA'\ntb.",
         # A memo, bytes, a frame and an array of gigabytes.
-        *(
-            b"]r\xff\xff\xff\x7f.",
-            b"B\xff\xff\xff\x3f.",
-            b"\x96\xff\xff\xff\x3f\0\0\0\0.",
-        ),
+        *(b"]r\xff\xff\xff\x7f.", b"B\xff\xff\xff\x3f."),
         b"\x80\4\x95" + b"\xff" * 8 + b".",
         b"cnumpy\nndarray\n((I2000000000\ntS'u1'\ntR.",
         *(b"(" * 900_000, b"[" * 900_000, b'{"a":' * 190_000, b"," * 999_999),
@@ -348,16 +300,13 @@ BAD = {
     ],
     NO_DICT[5:]: [b"]" * 400_000 + b"a" * 399_999 + b"."],
     NO_NUMBERS[5:]: [LIST + b"h\1" * 200_000 + b"eu."],
-    NO_PAIR[5:]: [
-        b"loss" + b"," * 400_000 + b"\n1" + b"," * 400_000,
-        LONG.encode(),
-        SHARED,
-    ],
+    NO_PAIR[5:]: [f"loss{',' * 400_000}\n1{',' * 400_000}".encode(), LONG, SHARED],
 }
 READER = """
-import sys
+import resource, sys
 from pyimagesearch.histories import choose_curves, load_history
 from pyimagesearch.terminal import UserError
+resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))
 for number in range(int(sys.argv[1])):
     try:
         choose_curves(load_history(f"{number}"), "loss", f"{number}")
@@ -366,18 +315,10 @@ for number in range(int(sys.argv[1])):
 """
 
 
-def limit_memory():
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
 def test_bad_files_are_refused(tmp_path):
     header = saved_by(np.save, None).partition(b"\n")[0] + b"\n"
-    files = [
-        (words, content) for words, contents in BAD.items() for content in contents
-    ]
+    files = [(words, content) for words in BAD for content in BAD[words]]
     files += [("", header + content) for _, content in files]
     for number, (_, content) in enumerate(files):
         (tmp_path / f"{number}").write_bytes(content)
@@ -388,7 +329,6 @@ def test_bad_files_are_refused(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=limit_memory,
         timeout=60,
     )
     assert (process.returncode, process.stderr) == (0, "")
