@@ -114,7 +114,7 @@ def _read_pickle(content, path):
             raise ValueError("places for more than there is, in gigabytes")
     file = io.BytesIO(content)
     try:
-        found = _Unpickler(file, encoding="latin1").load()
+        found = _Unpickler(file).load()
     except LookupError as error:
         if content.startswith(b"\x80"):  # else it may be a file of another kind
             raise UserError(f"{path} {error.args[0]}") from error

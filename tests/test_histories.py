@@ -291,8 +291,8 @@ BAD = {
         *(RUN, b"(S'touch ran'\nios\nsystem\n.", b"(dVloss\n" + RUN[:-1] + b"s."),
         NUMPY + b"scalar\n(" + OBJECT + b"S'AAAAAAAA'\ntR.",
         NUMPY + b"_reconstruct\n(NNNtR(I1\n(I1\nt" + OBJECT + b"I0\nS'AAAAAAAA'\ntb.",
-        # A memo, bytes, a frame and an array of gigabytes.
-        *(b"]r\xff\xff\xff\x7f.", b"B\xff\xff\xff\x3f."),
+        # Two memos, bytes, a frame and an array of gigabytes.
+        *(b"]r\0\1\0\0.", b"]r\xff\xff\xff\x7f.", b"B\xff\xff\xff\x3f."),
         b"\x80\4\x95" + b"\xff" * 8 + b".",
         b"cnumpy\nndarray\n((I2000000000\ntS'u1'\ntR.",
         *(b"(" * 900_000, b"[" * 900_000, b'{"a":' * 190_000, b"," * 999_999),
