@@ -101,7 +101,7 @@ class _Unpickler(pickle.Unpickler):
         name = f"{module}.{name}".replace("__builtin__", "builtins")
         name = name.replace("numpy._core", "numpy.core")
         if name not in HARMLESS:
-            raise LookupError(f"holds a {name}: save H.history alone")
+            raise UserError(f"{self.path} holds a {name}: save H.history alone")
         return HARMLESS[name]
 
 
@@ -113,12 +113,9 @@ def _read_pickle(content, path):
         if "PUT" in instruction.name and argument > len(content):
             raise ValueError("places for more than there is, in gigabytes")
     file = io.BytesIO(content)
-    try:
-        found = _Unpickler(file).load()
-    except LookupError as error:
-        if content.startswith(b"\x80"):  # else it may be a file of another kind
-            raise UserError(f"{path} {error.args[0]}") from error
-        raise
+    unpickler = _Unpickler(file)
+    unpickler.path = path
+    found = unpickler.load()
     if isinstance(found, _Array) and len(found) == 1:
         found = found[0]
     if not isinstance(found, dict):

@@ -284,11 +284,12 @@ SHARED += b"".join(b"X\5\0\0\0%05dh\0" % i for i in range(5)) + b"u."
 LONG = json.dumps({"a" * 400_000: {f"{i}a": 0 for i in range(9_000)}}).encode()
 # Bad files, by what is said of them. None may run, crash, take long or fill the memory.
 BAD = {
-    "holds a os.system: save H.history alone": [b"\x80\2" + RUN],
+    "holds a os.system: save H.history alone": [
+        *(RUN, b"(S'touch ran'\nios\nsystem\n.", b"(dVloss\n" + RUN[:-1] + b"s."),
+    ],
     "holds a numpy.os.system: ": [b"\x80\2cnumpy\nos.system\n(S'touch ran'\ntR."],
     "holds a builtins.print: ": [*map(pickle.dumps, (Command(), loss(Command())))],
     NO_KIND[5:]: [
-        *(RUN, b"(S'touch ran'\nios\nsystem\n.", b"(dVloss\n" + RUN[:-1] + b"s."),
         NUMPY + b"scalar\n(" + OBJECT + b"S'AAAAAAAA'\ntR.",
         NUMPY + b"_reconstruct\n(NNNtR(I1\n(I1\nt" + OBJECT + b"I0\nS'AAAAAAAA'\ntb.",
         # Two memos, bytes, a frame and an array of gigabytes.
