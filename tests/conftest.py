@@ -66,7 +66,7 @@ def run(script, *arguments, cwd, shell="", **variables):
         cwd=cwd,
         env=environment(**variables),
         capture_output=True,
-        text=True,
+        errors="replace",  # text, also where a byte of it is damaged
         timeout=300,
     )
 
