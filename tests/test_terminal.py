@@ -65,6 +65,15 @@ def test_a_mistake_among_the_flags_is_told(monkeypatch, capsys):
         assert capsys.readouterr().err.endswith(f"{told}\n")
 
 
+def test_hold_out_measures_and_few_images_are_warned_of(monkeypatch, capsys):
+    for number, warnings in ((0, 0), (159, 1), (160, 0)):
+        argv = ["fashion_mnist.py", f"--hold-out={number}"]
+        monkeypatch.setattr(sys, "argv", argv)
+        args = terminal.parse_training_flags(argparse.ArgumentParser())
+        assert args.reasons == (number > 0)
+        assert capsys.readouterr().err.count("is less than 5 batches of") == warnings
+
+
 def test_help_comes_before_tensorflow_starts(tmp_path):
     # Python tells each import on stderr.
     process = run("fashion_mnist.py", "--help", cwd=tmp_path, PYTHONPROFILEIMPORTTIME=1)
@@ -108,11 +117,14 @@ def test_an_earlier_table_stays_and_no_epoch_takes_its_place(tmp_path, monkeypat
 
 
 def test_the_rows_that_are_whole_are_told(tmp_path):
-    script = """prepare_history("a")
-open("a.csv", "w").write("epoch,loss\\n0,0.5\\n1,0.4\\n2,0.")
+    for rows, told in (
+        ("0,0.5\\n1,0.4\\n2,0.", "finished epochs: 2; to draw"),
+        ("", "no"),
+    ):
+        script = f"""prepare_history("a")
+open("a.csv", "w").write("epoch,loss\\n{rows}")
 raise OSError("disk full")"""
-    told = "error: disk full; finished epochs: 2; to draw them: "
-    assert_one_line_error(ended(tmp_path, script), told)
+        assert_one_line_error(ended(tmp_path, script), f"error: disk full; {told}")
 
 
 KERAS = """
