@@ -174,6 +174,7 @@ def _flatten(history):
     for name, values in history.items():
         if isinstance(values, dict) and not "".join(map(str, values)).isdigit():
             for inner, curve in values.items():
+                # Cut: a long name of many would fill the memory.
                 flat[f"{str(name)[:99]}/{str(inner)[:99]}"] = curve
         else:
             flat[str(name)] = [*values.values()] if isinstance(values, dict) else values
@@ -192,10 +193,12 @@ def _find_pair(history, metric, path):
         curves.setdefault(_squash(name), name)
     for training, validation in itertools.product(TRAINING, VALIDATION):
         for curve, name in curves.items():
-            M = curve.removeprefix(training)
-            if curve.startswith(training) and validation + M in curves:
-                pairs.setdefault(M or "loss", (name, curves[validation + M]))
-    pairs |= {M: (M, f"val_{M}") for M in history if f"val_{M}" in history}
+            rest = curve.removeprefix(training)
+            if curve.startswith(training) and validation + rest in curves:
+                pairs.setdefault(rest or "loss", (name, curves[validation + rest]))
+    pairs |= {
+        name: (name, f"val_{name}") for name in history if f"val_{name}" in history
+    }
     for name in (metric, _squash(metric)):
         if name in pairs:
             return pairs[name]
