@@ -187,4 +187,4 @@ def draw(panel, terms, metric="loss"):
         fontsize="small", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.3)
     )
     panel.set_title("What makes the gap (bands: one standard error)")
-    panel.set_ylabel(f"training -\nvalidation {metric}")
+    panel.set_ylabel(f"training minus\nvalidation {metric}")

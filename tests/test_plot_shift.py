@@ -95,7 +95,7 @@ def test_a_run_with_reasons_gets_a_third_panel_and_a_table(draw, capsys):
         row = "0 +0.400 +0.150 +-0.010 +0.150 +-0.020 +0.100 +-0.050 +0.250"
         assert row.split() in [line.split() for line in out.splitlines()]
         assert f"epoch 0: the gap is +0.400, the validation {name}" in out
-        assert third.get_ylabel() == f"training -\nvalidation {name}"
+        assert third.get_ylabel() == f"training minus\nvalidation {name}"
         assert max(map(len, out.splitlines())) <= 110
 
 
