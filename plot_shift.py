@@ -1,6 +1,6 @@
 # Draw the curves of a training history as they are, and shifted by half an epoch.
 import argparse
-from pyimagesearch import terminal, gap, histories  # histories is our pickle
+from pyimagesearch import terminal, gap, histories  # histories replaces pickle
 import matplotlib.pyplot as plt
 import numpy as np
 
