@@ -3,7 +3,7 @@ import argparse
 import pickle
 from pyimagesearch import terminal  # first: if a package is missing, it says so
 from sklearn.metrics import classification_report
-from pyimagesearch import datasets  # in place of Keras's fashion_mnist, which it loads
+from pyimagesearch import datasets  # loads Keras's fashion_mnist, or digits
 from pyimagesearch.minivggnet import MiniVGGNet
 
 
@@ -49,7 +49,7 @@ model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
 train = datasets.batches(trainX, trainY, BS, seed=args.seed)  # shuffles itself
 test = datasets.batches(testX, testY, BS)
-how = {"shuffle": False, "verbose": terminal.verbose(keras)}
+how = {"shuffle": False, "verbose": terminal.show_progress(keras)}
 H = model.fit(train, validation_data=test, epochs=EPOCHS, callbacks=callbacks, **how)
 terminal.stop_if_not_finite(H.history["loss"], table)
 

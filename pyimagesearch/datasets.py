@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from pyimagesearch.terminal import UserError
 
 DOWNLOAD_TIMEOUT = 20  # seconds without a byte
-# Images of each digit, one after the other, at different places.
+# Images made of each digit, at different places; they follow each other.
 COPIES = 10
 
 
@@ -107,8 +107,6 @@ def hold_out(dataset, images, labels, number, seed):
     of the "digits" stay together, so up to 9 copies of the last one that is drawn go
     unused. Raise UserError if none is left to train on.
     """
-    if not number:
-        return (images, labels), (images[:0], labels[:0])
     size = COPIES if dataset == "digits" else 1
     groups = np.arange(len(images)).reshape(-1, size)
     groups = np.random.default_rng(seed).permutation(groups)

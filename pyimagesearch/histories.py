@@ -18,7 +18,7 @@ import numpy as np
 
 from pyimagesearch.terminal import UserError, warn
 
-LARGEST = 1_000_000  # bytes: room for 25,000 epochs of four metrics
+LARGEST = 1_000_000  # bytes: room for thousands of epochs
 # What the names of two curves begin with. The first that are there are taken, so Keras's
 # names come first.
 TRAINING = "", "train", "training"
@@ -31,7 +31,7 @@ def load_history(path):
     The content tells what it is: a pickle, also by `np.save`; JSON, also with a dict
     for each epoch; or a table with a row for each epoch. Return a dict by the names of
     metrics; the two names in a dict of dicts are joined by a slash. UserError is raised
-    if there is no such file, or if it holds something else.
+    if there is no such file, if it is above a megabyte, or if it holds something else.
     """
     try:
         with open(path, "rb") as file:
@@ -43,7 +43,8 @@ def load_history(path):
         raise UserError(f"{path} is larger than a megabyte: save H.history alone")
     content = content.removeprefix(codecs.BOM_UTF8)
     for read in (_read_pickle, _read_json, _read_table):
-        # In a file of another kind, or an untrusted one, anything may be wrong.
+        # In a file of another kind, or an untrusted one, anything may be wrong. But a
+        # UserError, which is a SystemExit, is raised.
         with contextlib.suppress(Exception):
             return _flatten(read(content, path))
     what = "no pickle, .npy, JSON or CSV of a history"
@@ -85,7 +86,7 @@ HARMLESS = {
     "builtins.dict": dict,
     "collections.OrderedDict": collections.OrderedDict,
     "collections.defaultdict": collections.defaultdict,
-    "_codecs.encode": codecs.encode,
+    "_codecs.encode": str.encode,
     "numpy.dtype": _Type,
     "numpy.ndarray": _Array,
     "numpy.core.multiarray._reconstruct": lambda kind, shape, code: _Array(),
@@ -142,7 +143,8 @@ def _read_table(content, path):
     """Return the columns of a table, between commas, semicolons or tabs."""
     first, *lines = filter(str.strip, content.decode(errors="replace").splitlines())
     if b"\r\n" in content and not content.endswith(b"\n"):
-        lines.pop()  # CSVLogger was cut off in it
+        lines.pop()
+        warn(f"{path} is cut off, as by a full disk: its last line is left out")
     separator = max(",;\t", key=first.count)
     table = csv.reader([first, *lines], delimiter=separator, skipinitialspace=True)
     names = next(table)
@@ -169,7 +171,10 @@ def _columns(rows):
 
 
 def _flatten(history):
-    """Return a dict without dicts in it, but for those whose keys number the epochs."""
+    """Return a dict of curves: that of {"train": {"loss": [0.5]}} is "train/loss".
+
+    A dict whose keys number the epochs is a curve.
+    """
     flat = {}
     for name, values in history.items():
         if isinstance(values, dict) and not "".join(map(str, values)).isdigit():
@@ -251,8 +256,8 @@ def measured_numbers(history, metric, path):
     return {part.format(metric): curve for part, curve in zip(parts + errors, curves)}
 
 
-def _read_curves(history, names, path, known=2):
-    """Return curves as arrays of one length. After the first few, all may be NaN."""
+def _read_curves(history, names, path, finite=2):
+    """Return curves as arrays of one length, the first few with a finite number."""
     curves = []
     for name in names:
         values = history.get(name)
@@ -269,6 +274,6 @@ def _read_curves(history, names, path, known=2):
                 f"{len(curves[0])} epochs of {names[0]}, but {len(curve)} of {name}"
             )
             raise UserError(f"{path} has {counts}: save each epoch (validation_freq=1)")
-        if np.isnan(curves[:known][-1]).all():
+        if np.isnan(curves[:finite][-1]).all():
             raise UserError(f"{path}: {name} is never finite: lower the learning rate")
     return curves

@@ -1,7 +1,7 @@
 """Measure, epoch by epoch, why the validation loss is lower than the training loss.
 
-Images that are not trained on are scored during the epoch, too. From the training loss
-to the validation loss that makes steps, and each step changes one thing:
+Images that are not trained on are scored during the epoch, too. So the way from the
+training loss to the validation loss has steps, and each step changes one thing:
 
     loss                      training images, during the epoch, in training mode
         overfitting               whether the network trains on the images
@@ -29,7 +29,6 @@ This module needs nothing else of this package, only Keras on TensorFlow.
 """
 
 import contextlib
-import functools
 import inspect
 import itertools
 import math
@@ -48,12 +47,19 @@ class MeasureReasons(keras.callbacks.Callback):
     the term for all the images that there might be is within one error of it. Errors
     from fewer than five batches are too small, and one batch has none (NaN). They are
     too small, too, if images come in groups that are alike. What another training, from
-    other first weights, would give is not in them.
+    other first weights, would give is not in them, nor what dropout's chance does to the
+    training loss itself.
 
     In the list that `fit` gets, put this callback before those that are to see its
     numbers, and after `keras.callbacks.ProgbarLogger()`, which then does not show them.
     The training stays what it is, bit for bit, if the layers keep all that changes in
-    Keras's own variables (not in a `tf.Variable`, for example).
+    Keras's own variables (not in a `tf.Variable`, for example), and if reading the data
+    given here does not change how the training data are read: they share no `shuffle`.
+
+    The model needs a loss, by `compile`, `compute_loss` or `add_loss`; a `train_step` or
+    `test_step` of its own is not called. An epoch with fewer steps than the first is
+    unknown (NaN). With `steps_per_execution`, batches are scored before and after so
+    many steps: an epoch should have many times as many.
 
     Parameters
     ----------
@@ -61,16 +67,16 @@ class MeasureReasons(keras.callbacks.Callback):
         What `fit` gets. A tuple is (images, labels) or (images, labels, sample
         weights); each is an array, or a list or dict of arrays. The images are shuffled
         anew in each epoch. A data set stays in its order; it must be batched, know in
-        how many batches, and not be sorted by label.
+        how many batches, and not be sorted by label (it is read once to see that).
     held_out_data : same as validation_data, optional
         Images drawn like the training images, which `fit` does not get.
     batch_size : int
-        As `fit` gets it. A data set brings its own.
+        As `fit` gets it: batch normalization depends on it. A data set brings its own.
 
     Raises
     ------
     ValueError
-        At once, if Keras runs on another backend, or if data are of another kind. In
+        At once, if Keras runs on another backend, or if data are not as above. In
         `fit`, before the first epoch, if a network carries its state from batch to
         batch; at the end of an epoch, if there is no validation loss, or if it is not
         that of the data given here.
@@ -92,7 +98,10 @@ class MeasureReasons(keras.callbacks.Callback):
                 "a network that carries its state from batch to batch (stateful=True) "
                 "cannot be measured: training batches come between those to be scored"
             )
-        self._graphs = {training: self._graph(training) for training in (True, False)}
+        self._graph = self._score_batch
+        if not self.model.run_eagerly:  # as `fit` would run it
+            how = {"reduce_retracing": True, "jit_compile": self.model.jit_compile}
+            self._graph = tf.function(self._score_batch, autograph=False, **how)
         self._steps = self.params.get("steps")  # None where `fit` does not know
         self._added = []  # what this adds to an epoch: known after the first
 
@@ -100,16 +109,17 @@ class MeasureReasons(keras.callbacks.Callback):
         """Begin to read the batches that are to be scored during the epoch."""
         self._steps_done = 0
         self._during = {part: [] for part in self.data}
-        self._unscored = {}
+        self._upcoming = {}
         for part, data in self.data.items():
             if isinstance(data, _Arrays):
                 data.shuffle(epoch)
             readings = map(_read, itertools.repeat(data))  # over and over
-            self._unscored[part] = itertools.chain.from_iterable(readings)
+            self._upcoming[part] = itertools.chain.from_iterable(readings)
 
     def on_train_batch_begin(self, batch, logs=None):
         """Score the batches whose moment has come, with the weights of this moment."""
-        self._score_due(batch + (self.model.steps_per_execution + 1) / 2)
+        left = (self._steps or math.inf) - batch
+        self._score_due(batch + (min(self.model.steps_per_execution, left) + 1) / 2)
 
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps of the epoch."""
@@ -128,7 +138,7 @@ class MeasureReasons(keras.callbacks.Callback):
                 due = min(due / self._steps, 1) * len(self.data[part])
             due = math.ceil(due - 0.5) - len(scored)
             if due > 0:  # before most steps, nothing is
-                batches = itertools.islice(self._unscored[part], due)
+                batches = itertools.islice(self._upcoming[part], due)
                 scored += self._score(batches, self._state(), training=True)
 
     def on_test_begin(self, logs=None):
@@ -144,19 +154,19 @@ class MeasureReasons(keras.callbacks.Callback):
         # Of several steps in one execution, some versions of Keras count the first.
         if self._steps_done + self.model.steps_per_execution > self._steps:
             self._score_due(known or 0)  # what is left of several steps at once
-            regularized, inferred = (
+            in_training, in_inference = (
                 self._score(_read(self.data["val"]), self._validation_state, training)
                 for training in (True, False)
             )
-            for name in self._names_as_in_fit(inferred, logs):
-                numbers |= self._numbers(name, regularized, inferred)
+            for name in self._names_as_in_fit(in_inference, logs):
+                numbers |= self._numbers(name, in_training, in_inference)
         self._added = self._added or [*numbers]
         logs.update({name: numbers.get(name, math.nan) for name in self._added})
 
-    def _numbers(self, name, regularized, inferred):
+    def _numbers(self, name, in_training, in_inference):
         """Return what stands between a metric and its validation metric, and errors."""
-        at_end, sizes = _column(regularized, name)
-        as_usual, _ = _column(inferred, name)
+        at_end, sizes = _column(in_training, name)
+        as_usual, _ = _column(in_inference, name)
         during, _ = _column(self._during["val"], name)
         # Which batches were scored during the epoch: all, or some, or some of them twice.
         scored = np.arange(len(during)) % len(at_end)
@@ -193,24 +203,20 @@ class MeasureReasons(keras.callbacks.Callback):
         """Return the metrics and the size of each batch."""
         scores = []
         for batch in batches:
-            score, state = self._graphs[training](batch, state)
+            score, state = self._graph(training, batch, state)
             scores.append(tf.nest.map_structure(float, score))
         return scores
-
-    def _graph(self, training):
-        """Return `_score_batch` as `fit` would run it."""
-        score = functools.partial(self._score_batch, training)
-        jit = {"jit_compile": self.model.jit_compile}
-        graph = tf.function(score, autograph=False, reduce_retracing=True, **jit)
-        return score if self.model.run_eagerly else graph
 
     def _score_batch(self, training, batch, state):
         """Return the metrics and the size of a batch, and the state after it."""
         model = self.model
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        # As `fit` does: a `call` that does not ask for the mode is not told of it.
-        takes_mode = "training" in inspect.signature(model.call).parameters
-        mode = {"training": training} if takes_mode else {}
+
+        def mode(method):
+            # As `fit` does: a method that does not ask for the mode is not told of it.
+            asks = "training" in inspect.signature(method).parameters
+            return {"training": training} if asks else {}
+
         # Without the weights in the scope, penalties such as L2 would be missing.
         values = [(weight, weight.value) for weight in model.trainable_variables]
         values += zip(model.non_trainable_variables, state)
@@ -218,8 +224,9 @@ class MeasureReasons(keras.callbacks.Callback):
         totals = model.metrics_variables
         values += [(total, keras.ops.zeros_like(total)) for total in totals]
         with keras.StatelessScope(values, collect_losses=True) as scope:
-            y_pred = model(x, **mode)
-            loss = model.compute_loss(x, y, y_pred, sample_weight)
+            y_pred = model(x, **mode(model.call))
+            loss_mode = mode(model.compute_loss)
+            loss = model.compute_loss(x, y, y_pred, sample_weight, **loss_mode)
             metrics = model.compute_metrics(x, y, y_pred, sample_weight)
         state = [*map(scope.get_current_value, model.non_trainable_variables)]
         # As `fit` counts: the rows of the first input.
@@ -227,7 +234,7 @@ class MeasureReasons(keras.callbacks.Callback):
         numbers = {k: v for k, v in metrics.items() if not keras.ops.shape(v)}
         return {**numbers, "loss": loss, SIZE: size}, state
 
-    def _names_as_in_fit(self, inferred, logs):
+    def _names_as_in_fit(self, in_inference, logs):
         """Return the metrics that are means over images, as `fit` reports them."""
         # In half precision, the order of a sum shows.
         half = self.model.compute_dtype in ("float16", "bfloat16")
@@ -235,8 +242,8 @@ class MeasureReasons(keras.callbacks.Callback):
         metrics = itertools.chain.from_iterable(metrics)
         means = [one.name for one in metrics if isinstance(one, keras.metrics.Mean)]
         names = []
-        for name in inferred[0]:
-            values, sizes = _column(inferred, name)
+        for name in in_inference[0]:
+            values, sizes = _column(in_inference, name)
             mean, reported = np.average(values, weights=sizes), logs.get(f"val_{name}")
             if reported is None or not name.endswith(tuple(means)):
                 continue
@@ -308,7 +315,7 @@ def _read(data):
 
 
 def _is_sorted(data):
-    """Return whether labels only rise from the first image of a data set to the last.
+    """Return whether the images of each label follow each other.
 
     Batches of one class are normalized by statistics that no other batch has, and the
     errors, from differences of neighbours, would be far too small.
@@ -322,7 +329,8 @@ def _is_sorted(data):
         y = np.reshape(y, (len(y), -1))
         # A number for each image: of one-hot labels, the place of the one.
         labels.extend(y @ np.arange(1.0, y.shape[1] + 1))
-    return labels[0] < labels[-1] and bool((np.diff(labels) >= 0).all())
+    blocks = 1 + np.count_nonzero(np.diff(labels))
+    return 1 < len({*labels}) == blocks < len(labels)
 
 
 def _column(scores, name):

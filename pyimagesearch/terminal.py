@@ -2,7 +2,7 @@
 
 Import it before all that is not Python's own. From then on, what a user can cause ends
 in one line on stderr, printed lines are seen at once, and a notebook's MPLBACKEND is
-not used outside of it. A bug keeps its traceback.
+not used outside of it. Any other exception keeps its traceback.
 """
 
 import math
@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 # Passes on all but what TensorFlow says as it starts on a machine without a GPU. It is
 # a process of its own, so that it does so when this one crashes, too.
@@ -132,7 +133,9 @@ def prepare_history(path):
         if not os.path.getsize(name):
             os.remove(name)
     keep_earlier(table)
-    sys.excepthook = lambda *error: explain(*error, summary=f"; {finished(table)}")
+    sys.excepthook = lambda *error: explain(
+        *error, summary=f"; {what_is_finished(table)}"
+    )
     return table
 
 
@@ -142,7 +145,7 @@ def keep_earlier(path):
         os.replace(path, f"{path}.old")
 
 
-def verbose(keras):
+def show_progress(keras):
     """Let Keras print again: bars in a terminal, elsewhere a line for each epoch."""
     keras.utils.enable_interactive_logging()  # now all has been downloaded
     return 1 if sys.stdout.isatty() else 2
@@ -152,15 +155,14 @@ def stop_if_not_finite(losses, table):
     """Raise UserError if a training has ended since its loss is no number any more."""
     if not math.isfinite(losses[-1]):
         problem = f"the loss of epoch {len(losses) - 1} is not finite: try a lower --lr"
-        raise UserError(f"{problem}; {finished(table)}" if losses[:-1] else problem)
+        raise UserError(
+            f"{problem}; {what_is_finished(table)}" if losses[:-1] else problem
+        )
 
 
-def finished(table):
+def what_is_finished(table):
     """Return how many epochs a table has, and the command that draws them."""
-    lines = 0
-    if os.path.isfile(table):
-        with open(table, "rb") as file:
-            lines = file.read().count(b"\n")
+    lines = Path(table).read_bytes().count(b"\n") if os.path.isfile(table) else 0
     if lines < 2:  # with that of the names
         return "no epoch was finished"
     return f"finished epochs: {lines - 1}; to draw them: {draw_command(table)}"

@@ -28,14 +28,6 @@ atexit.register(shutil.rmtree, OWN_KERAS_HOME)
 # children: the scripts that the tests start and interrupt are to listen to it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What Fashion MNIST consists of.
-FILES = [
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-]
-
 # A proxy that refuses every connection: the network is away, wherever the tests run.
 NO_NETWORK = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
 

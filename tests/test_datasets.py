@@ -8,10 +8,12 @@ import urllib.request
 import numpy as np
 import pytest
 import sklearn.datasets
-from conftest import FILES, NO_NETWORK, OWN_KERAS_HOME
+from conftest import NO_NETWORK, OWN_KERAS_HOME
 
 from pyimagesearch import datasets
 from pyimagesearch.terminal import UserError
+
+FILE = "t10k-images-idx3-ubyte.gz"  # one of the four
 
 
 @pytest.fixture
@@ -30,16 +32,16 @@ def test_reads_the_cache(cache, images):
 
 
 def test_damaged_data_are_said_so(cache):
-    whole = (cache / FILES[0]).read_bytes()
+    whole = (cache / FILE).read_bytes()
     an_image_less = gzip.compress(gzip.decompress(whole)[:-784])
     for content in (whole[:-20], b"<html>Please log in</html>", an_image_less):
-        (cache / FILES[0]).write_bytes(content)
+        (cache / FILE).write_bytes(content)
         with pytest.raises(UserError, match=f"damaged data in {cache} .*: delete the"):
             datasets.load()
 
 
 def test_without_cache_and_network_it_falls_back(cache, capsys, monkeypatch):
-    (cache / FILES[0]).unlink()
+    (cache / FILE).unlink()
     monkeypatch.setattr(datasets, "load_digits", lambda: ("training", "validation"))
     assert datasets.load() == ("digits", "training", "validation")
     *_, why, instead = capsys.readouterr().out.splitlines()
@@ -48,7 +50,7 @@ def test_without_cache_and_network_it_falls_back(cache, capsys, monkeypatch):
 
 
 def test_a_download_that_stalls_is_given_up(cache, monkeypatch):
-    (cache / FILES[0]).unlink()
+    (cache / FILE).unlink()
     monkeypatch.setattr(datasets, "DOWNLOAD_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

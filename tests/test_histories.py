@@ -101,7 +101,6 @@ DRAWN = [
     ("\r\n".join(LINES) + "\r\n", H),
     (LINES[0], {"loss": [0.5], "val_loss": [0.375]}),
     ("epoch,loss,val_loss\r\n0,0.5,0.375\r\n1,0.25,0.75\r\n", H),
-    ("epoch,loss,val_loss\r\n0,0.5,0.375\r\n1,0.25,0.75\r\n2,0.2,0.", H),  # cut off
     (",train,val\n0,0.5,0.375\n1,0.25,0.75\n", H),
     ("\ufeffloss;val_loss;accuracy" + ROWS.replace("\n", "\r\n"), H),
     ('\n"loss"\t"val_loss"\n"NA"\t0.375\n"0.25"\t.75\n\n', GAPS),
@@ -121,6 +120,13 @@ def test_of_several_pickles_the_first_is_drawn(path, capsys):
     assert capsys.readouterr().err == (
         f"warning: {path} goes on after its first pickle: only that one is drawn\n"
     )
+
+
+def test_a_row_that_is_cut_off_is_left_out(path, capsys):
+    assert_drawn(
+        path, "epoch,loss,val_loss\r\n0,0.5,0.375\r\n1,0.25,0.75\r\n2,0.2,0.", H
+    )
+    assert "is cut off" in capsys.readouterr().err
 
 
 def test_a_megabyte_is_read_and_not_a_byte_more(path):
@@ -295,6 +301,8 @@ BAD = {
         # Two memos, bytes, a frame and an array of gigabytes.
         *(b"]r\0\1\0\0.", b"]r\xff\xff\xff\x7f.", b"B\xff\xff\xff\x3f."),
         b"\x80\4\x95" + b"\xff" * 8 + b".",
+        # Bytes, of which another call could make twice as many, and so on.
+        b"c_codecs\nencode\n(C\2aaX\3\0\0\0hextR.",
         b"cnumpy\nndarray\n((I2000000000\ntS'u1'\ntR.",
         *(b"(" * 900_000, b"[" * 900_000, b'{"a":' * 190_000, b"," * 999_999),
         *(pickle.dumps({10**5000: 1}), bytes(range(256))),

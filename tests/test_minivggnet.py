@@ -14,11 +14,9 @@ def test_parameters_by_hand():
     assert MiniVGGNet.build(28, 28, 1, 10).count_params() == parameters
 
 
-def test_normalizes_every_channel():
+def test_sizes():
     model = MiniVGGNet.build(width=12, height=8, depth=3, classes=4)
     assert model.input_shape == (None, 8, 12, 3)
-    normalized = [la for la in model.layers if "normalization" in la.name]
-    assert [la.gamma.shape[0] for la in normalized] == [32, 32, 64, 64, 512]
     probabilities = model.predict(np.ones((2, 8, 12, 3)), verbose=0)
     assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
 

@@ -108,14 +108,6 @@ def test_one_epoch_is_a_visible_point_and_many_are_no_band_of_markers(draw):
             assert all(tick == int(tick) for tick in panel.get_xticks())
 
 
-def test_suffix_chooses_the_format(draw, tmp_path, capsys):
-    for suffix, start in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")):
-        draw(HISTORY, "--output", f"f.{suffix}")
-        told = capsys.readouterr()
-        assert f"the figure is in f.{suffix}\n" in told.out and told.err == ""
-        assert (tmp_path / f"f.{suffix}").read_bytes().startswith(start)
-
-
 def test_a_mistake_is_told_and_nothing_is_saved(draw, tmp_path):
     for flags, told in (
         ("-i missing.pickle", "missing.pickle does not exist"),
