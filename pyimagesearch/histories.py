@@ -48,7 +48,7 @@ def load_history(path):
         with contextlib.suppress(Exception):
             return _flatten(read(content, path))
     what = "no pickle, .npy, JSON or CSV of a history"
-    raise UserError(f"{path} is {what}; it begins with {content[:40]}")
+    raise UserError(f"{path} is {what}; it begins with {content[:40] or 'nothing'}")
 
 
 class _Type:
@@ -208,10 +208,11 @@ def _find_pair(history, metric, path):
         if name in pairs:
             return pairs[name]
     others = {pair: name for name, pair in pairs.items()}.values()
-    advice = f"it has {', '.join(history) or 'nothing'}: give fit validation_data"
+    advice = f"name them {metric} and val_{metric}, or give fit validation_data"
+    advice = f"it has {', '.join(history) or 'nothing':.200}: {advice}"
     advice = f"try --metric {' or '.join(others)}" if others else advice
     missing = f"no training and validation curve of {metric}"
-    raise UserError(f"{path} has {missing}; {advice:.300}")
+    raise UserError(f"{path} has {missing}; {advice:.400}")
 
 
 def choose_curves(history, metric, path):

@@ -69,7 +69,7 @@ def parse_training_flags(parser):
         "batch-size": (32, 1, "training images per update of the weights"),
         "lr": (0.01, 1e-9, "learning rate of the first update"),
         "seed": (42, 0, "decides all that is random; the same one repeats a run"),
-        "hold-out": (0, 0, "training images to leave out and measure on (--reasons)"),
+        "hold-out": (0, 0, "training images to hold out for --reasons, which it sets"),
     }
     for name, (default, lowest, meaning) in numbers.items():
         how = {"type": type(default), "default": default}
@@ -182,7 +182,7 @@ def prepare_output(output):
     """
     suffix = os.path.splitext(output)[1].lower()
     if output != "window" and suffix not in (".png", ".pdf", ".svg"):
-        raise UserError(f"{output} needs a name and one of .png, .pdf, .svg")
+        raise UserError(f"{output} is no name of a .png, .pdf or .svg file")
     import matplotlib.pyplot as plt
 
     plt.rcParams["text.parse_math"] = False  # a name with a $ is no formula

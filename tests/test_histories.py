@@ -147,7 +147,7 @@ NO_NUMBERS = "FILE has no list of numbers as loss, one per epoch"
 NO_PAIR = "FILE has no training and validation curve of loss; it has"
 HTML = "<!DOCTYPE html>\n<p>loss, 0.5\n"
 REFUSED = {
-    f"{NO_KIND} b''": [""],
+    f"{NO_KIND} nothing": [""],
     f"{NO_KIND} {HTML.encode()}": [HTML],
     f"{NO_KIND} b'Dear,\\nhere, yours\\n'": ["Dear,\nhere, yours\n"],
     f"{NO_KIND} b'loss,val_loss\\n": ["loss,val_loss\n", "loss,val_loss\n1,2\n3\n"],
@@ -156,9 +156,15 @@ REFUSED = {
     f"{NO_KIND} b'PK": [saved_by(np.savez, [0.5])],
     NO_DICT: [[H, H], 0.5, np.zeros(2), np.float32(0.5)],
     "FILE has 2 columns named loss: rename one": ["loss,loss,val_loss\n1,2,3\n"],
-    f"{NO_PAIR} nothing: give fit validation_data": [{}, "{}", "[]"],
-    f"{NO_PAIR} loss, lr: give fit validation_data": [{"loss": [1], "lr": [1]}],
-    f"{NO_PAIR} loss/best, val_loss: give fit": [{**H, "loss": {"best": 0.5}}],
+    f"{NO_PAIR} nothing: name them loss and val_loss, or give fit validation_data": [
+        {},
+        "{}",
+        "[]",
+    ],
+    f"{NO_PAIR} loss, lr: name them loss and val_loss, or give fit validation_data": [
+        {"loss": [1], "lr": [1]}
+    ],
+    f"{NO_PAIR} loss/best, val_loss: name them": [{**H, "loss": {"best": 0.5}}],
     f"{NO_PAIR} 0, 1, 2": [{str(number): [1] for number in range(1000)}],
     NO_NUMBERS: [
         *({**H, "loss": one} for one in (0.5, "55", {0: {}}, None, np.zeros((2, 2)))),
@@ -220,7 +226,7 @@ ADVICE = """loss a_loss val_a_loss: loss, try --metric a_loss
 a val_a train_b test_b: c, try --metric a or b
 train val: accuracy, try --metric loss
 loss val_loss: val_loss, try --metric loss
-loss value_loss: loss, it has loss, value_loss: give fit validat"""
+loss value_loss: loss, it has loss, value_loss: name them loss and val_loss, or"""
 
 
 def test_which_names_are_drawn(path):

@@ -112,7 +112,7 @@ def test_a_mistake_is_told_and_nothing_is_saved(draw, tmp_path):
     for flags, told in (
         ("-i missing.pickle", "missing.pickle does not exist"),
         ("--metric recall", "training.pickle has no .* recall; try --metric loss or"),
-        ("-o figure.jpeg", "figure.jpeg needs a name and one of .png, .pdf, .svg"),
+        ("-o figure.jpeg", "figure.jpeg is no name of a .png, .pdf or .svg file"),
         ("-o missing/figure.png", "No such file .*missing/figure.png"),
     ):
         # What the system says, terminal.py puts into a line.
