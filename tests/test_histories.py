@@ -145,6 +145,7 @@ NO_KIND = "FILE is no pickle, .npy, JSON or CSV of a history; it begins with"
 NO_DICT = "FILE holds no dict of lists of numbers: save H.history"
 NO_NUMBERS = "FILE has no list of numbers as loss, one per epoch"
 NO_PAIR = "FILE has no training and validation curve of loss; it has"
+ADVISED = "name them loss and val_loss, or give fit validation_data"
 HTML = "<!DOCTYPE html>\n<p>loss, 0.5\n"
 REFUSED = {
     f"{NO_KIND} nothing": [""],
@@ -156,14 +157,8 @@ REFUSED = {
     f"{NO_KIND} b'PK": [saved_by(np.savez, [0.5])],
     NO_DICT: [[H, H], 0.5, np.zeros(2), np.float32(0.5)],
     "FILE has 2 columns named loss: rename one": ["loss,loss,val_loss\n1,2,3\n"],
-    f"{NO_PAIR} nothing: name them loss and val_loss, or give fit validation_data": [
-        {},
-        "{}",
-        "[]",
-    ],
-    f"{NO_PAIR} loss, lr: name them loss and val_loss, or give fit validation_data": [
-        {"loss": [1], "lr": [1]}
-    ],
+    f"{NO_PAIR} nothing: {ADVISED}": [{}, "{}", "[]"],
+    f"{NO_PAIR} loss, lr: {ADVISED}": [{"loss": [1], "lr": [1]}],
     f"{NO_PAIR} loss/best, val_loss: name them": [{**H, "loss": {"best": 0.5}}],
     f"{NO_PAIR} 0, 1, 2": [{str(number): [1] for number in range(1000)}],
     NO_NUMBERS: [
