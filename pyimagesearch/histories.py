@@ -19,8 +19,8 @@ import numpy as np
 from pyimagesearch.terminal import UserError, warn
 
 LARGEST = 1_000_000  # bytes: room for thousands of epochs
-# What the names of two curves begin with. The first that are there are taken, so Keras's
-# names come first.
+# What the names of two curves begin or end with. The first that are there are taken, so
+# Keras's names come first.
 TRAINING = "", "train", "training"
 VALIDATION = "val", "valid", "validation", "eval", "test"
 
@@ -187,8 +187,10 @@ def _flatten(history):
 
 
 def _squash(name):
-    """Return a name without what does not matter: capitals and separators."""
-    return re.sub(r"[\W_]", "", name.lower())
+    """Return a name without capitals and separators; of Loss/train, trainloss."""
+    name = re.sub(r"[\W_]", "", name.lower())
+    which = "|".join(TRAINING[1:] + VALIDATION)
+    return re.sub(f"^(..+?)({which})$", r"\2\1", name)
 
 
 def _find_pair(history, metric, path):
@@ -220,9 +222,9 @@ def choose_curves(history, metric, path):
 
     The curves are arrays of shape (epochs,). NaN stands for a number that is missing,
     not finite, or above 1e300; a line on stderr says how many there are. Capitals and
-    separators in names do not matter, and they may begin as `TRAINING` and `VALIDATION`
-    say; "train" and "val" alone are the loss. UserError is raised if a curve is missing,
-    not made of numbers, never finite, or shorter than the other.
+    separators in names do not matter, and they may begin or end as `TRAINING` and
+    `VALIDATION` say; "train" and "val" alone are the loss. UserError is raised if a
+    curve is missing, not made of numbers, never finite, or shorter than the other.
     """
     pair = _find_pair(history, metric, path)
     curves = _read_curves(history, pair, path)

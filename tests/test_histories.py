@@ -216,6 +216,9 @@ train val: loss, validation
 Train TEST: loss, test
 TrainLoss ValLoss: loss, validation
 train/box_loss val/box_loss: box_loss, validation
+Loss/train Loss/val: loss, validation
+acc_training acc_valid: acc, validation
+train eval: loss, validation
 train_loss val_train_loss: train_loss, validation"""
 ADVICE = """loss a_loss val_a_loss: loss, try --metric a_loss
 a val_a train_b test_b: c, try --metric a or b
