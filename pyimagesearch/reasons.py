@@ -47,8 +47,8 @@ class MeasureReasons(keras.callbacks.Callback):
     the term for all the images that there might be is within one error of it. Errors
     from fewer than five batches are too small, and one batch has none (NaN). They are
     too small, too, if images come in groups that are alike. What another training, from
-    other first weights, would give is not in them, nor what dropout's chance does to the
-    training loss itself.
+    other first weights, would give is not in them, nor is the chance that dropout brings
+    into the training loss itself.
 
     In the list that `fit` gets, put this callback before those that are to see its
     numbers, and after `keras.callbacks.ProgbarLogger()`, which then does not show them.
@@ -56,8 +56,8 @@ class MeasureReasons(keras.callbacks.Callback):
     Keras's own variables (not in a `tf.Variable`, for example), and if reading the data
     given here does not change how the training data are read: they share no `shuffle`.
 
-    The model needs a loss, by `compile`, `compute_loss` or `add_loss`; a `train_step` or
-    `test_step` of its own is not called. An epoch with fewer steps than the first is
+    The model needs a loss, by `compile`, `compute_loss` or `add_loss`; its own
+    `train_step` or `test_step` is not called. An epoch with fewer steps than the first is
     unknown (NaN). With `steps_per_execution`, batches are scored before and after so
     many steps: an epoch should have many times as many.
 
