@@ -118,12 +118,15 @@ class MeasureReasons(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         """Score the batches whose moment has come, with the weights of this moment."""
-        left = (self._steps or math.inf) - batch
-        self._score_due(batch + (min(self.model.steps_per_execution, left) + 1) / 2)
+        several = self.model.steps_per_execution
+        at_once = min(several, (self._steps or math.inf) - batch)
+        self._score_due(batch + (at_once + 1) / 2)
+        if several > 1:  # the end of the last ones is not told by all versions of Keras
+            self._steps_done = batch + at_once
 
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps of the epoch."""
-        self._steps_done = batch + 1
+        self._steps_done = max(self._steps_done, batch + 1)
 
     def _score_due(self, steps):
         """Score the batches that are due within so many steps of the epoch.
@@ -151,8 +154,7 @@ class MeasureReasons(keras.callbacks.Callback):
             raise ValueError("give fit validation_data, and leave validation_freq at 1")
         known, self._steps = self._steps, self._steps or self._steps_done
         numbers = {}  # none if the epoch has ended early
-        # Of several steps in one execution, some versions of Keras count the first.
-        if self._steps_done + self.model.steps_per_execution > self._steps:
+        if self._steps_done >= self._steps:
             self._score_due(known or 0)  # what is left of several steps at once
             in_training, in_inference = (
                 self._score(_read(self.data["val"]), self._validation_state, training)
