@@ -77,7 +77,7 @@ def parse_training_flags(parser):
     data = ["any", "fashion-mnist", "digits"]
     meaning = "the images; any: Fashion MNIST or, without a network, handwritten digits"
     parser.add_argument("--dataset", choices=data, default="any", help=meaning)
-    meaning = "measure what makes the gap; an epoch takes about a fifth longer"
+    meaning = "measure what makes the gap; epochs take a tenth to a quarter longer"
     parser.add_argument("--reasons", action="store_true", help=meaning)
     meaning = "leave the dropout layers out"
     parser.add_argument("--no-dropout", action="store_true", help=meaning)
