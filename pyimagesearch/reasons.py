@@ -172,10 +172,10 @@ class MeasureReasons(keras.callbacks.Callback):
         during, _ = _column(self._during["val"], name)
         # Which batches were scored during the epoch: all, or some, or some of them twice.
         scored = np.arange(len(during)) % len(at_end)
-        of, images = sizes[scored], sizes.sum()
+        rows, images = sizes[scored], sizes.sum()
         _, regularization_error = _mean_and_error(at_end - as_usual, sizes, images)
-        timing, timing_error = _mean_and_error(during - at_end[scored], of, images)
-        _, data_error = _mean_and_error(during, of, images)
+        timing, timing_error = _mean_and_error(during - at_end[scored], rows, images)
+        _, data_error = _mean_and_error(during, rows, images)
         at_end = float(np.average(at_end, weights=sizes))
         numbers = {
             f"val_{name}_during": at_end + timing,
@@ -254,9 +254,9 @@ class MeasureReasons(keras.callbacks.Callback):
             elif name == "loss":
                 raise ValueError(
                     f"fit reports a val_loss of {reported:.6g}, but the validation data "
-                    f"given to MeasureReasons have {mean:.6g}: give the same, scaled and "
-                    "weighted alike, as a tf.data.Dataset in batches if the loss depends "
-                    "on who shares one, and let no callback swap weights for validation"
+                    f"given to MeasureReasons have {mean:.6g}: give both the same, scaled "
+                    "and weighted alike; in a tf.data.Dataset, if the loss depends on who "
+                    "shares a batch (Dice, masks); and let no callback swap weights"
                 )
         return names
 

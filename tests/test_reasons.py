@@ -454,7 +454,7 @@ def test_a_val_loss_that_the_given_data_do_not_have_is_refused():
     for measured, arguments, reason in (
         (HELD_OUT, {}, "fit reports a val_loss of [0-9.]+, but "),
         ((255 * images, labels), {}, "scaled"),
-        (VALIDATION, {"validation_steps": 1}, "give the same"),
+        (VALIDATION, {"validation_steps": 1}, "give both the same"),
         (VALIDATION, {"validation_data": None}, "give fit validation_data"),
         (VALIDATION, {"validation_freq": 2}, "leave validation_freq at 1"),
         (VALIDATION, {"callbacks": [keras.callbacks.SwapEMAWeights()]}, "swap weights"),
