@@ -42,8 +42,9 @@ def describe_shift(training, validation):
         return "comparing the curves takes two epochs in a row"
     closer = (shifted < unshifted)[known].sum()
     return (
-        f"shifted, the curves are closer in {closer} of {known.sum()} epochs: their mean "
-        f"distance is {shifted[known].mean():.3g}, unshifted {unshifted[known].mean():.3g}"
+        f"shifted, the curves are closer in {closer} of {known.sum()} epochs: their "
+        f"mean distance is {shifted[known].mean():.3g}, unshifted "
+        f"{unshifted[known].mean():.3g}"
     )
 
 

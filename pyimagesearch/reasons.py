@@ -47,8 +47,8 @@ class MeasureReasons(keras.callbacks.Callback):
     the term for all the images that there might be is within one error of it. Errors
     from fewer than five batches are too small, and one batch has none (NaN). They are
     too small, too, if images come in groups that are alike. What another training, from
-    other first weights, would give is not in them, nor is the chance that dropout brings
-    into the training loss itself.
+    other first weights, would give is not in them, nor is the chance in the training
+    loss itself, from dropout.
 
     In the list that `fit` gets, put this callback before those that are to see its
     numbers, and after `keras.callbacks.ProgbarLogger()`, which then does not show them.
@@ -57,8 +57,8 @@ class MeasureReasons(keras.callbacks.Callback):
     given here does not change how the training data are read: they share no `shuffle`.
 
     The model needs a loss, by `compile`, `compute_loss` or `add_loss`; its own
-    `train_step` or `test_step` is not called. An epoch with fewer steps than the first is
-    unknown (NaN). With `steps_per_execution`, batches are scored before and after so
+    `train_step` or `test_step` is not called. An epoch with fewer steps than the first
+    is unknown (NaN). With `steps_per_execution`, batches are scored before and after so
     many steps: an epoch should have many times as many.
 
     Parameters
@@ -170,7 +170,7 @@ class MeasureReasons(keras.callbacks.Callback):
         at_end, sizes = _column(in_training, name)
         as_usual, _ = _column(in_inference, name)
         during, _ = _column(self._during["val"], name)
-        # Which batches were scored during the epoch: all, or some, or some of them twice.
+        # The batches that were scored during the epoch: all, or some, or some twice.
         scored = np.arange(len(during)) % len(at_end)
         rows, images = sizes[scored], sizes.sum()
         _, regularization_error = _mean_and_error(at_end - as_usual, sizes, images)
@@ -253,10 +253,11 @@ class MeasureReasons(keras.callbacks.Callback):
                 names.append(name)
             elif name == "loss":
                 raise ValueError(
-                    f"fit reports a val_loss of {reported:.6g}, but the validation data "
-                    f"given to MeasureReasons have {mean:.6g}: give both the same, scaled "
-                    "and weighted alike; in a tf.data.Dataset, if the loss depends on who "
-                    "shares a batch (Dice, masks); and let no callback swap weights"
+                    f"fit reports a val_loss of {reported:.6g}, but the validation "
+                    f"data given to MeasureReasons have {mean:.6g}: give both the "
+                    "same, scaled and weighted alike; in a tf.data.Dataset, if the loss "
+                    "depends on who shares a batch (Dice, masks); and let no callback "
+                    "swap weights"
                 )
         return names
 
@@ -303,8 +304,8 @@ def _in_batches(data, batch_size):
     rows = {*map(str, (array.shape[:1] for array in tf.nest.flatten(arrays)))}
     if len(rows) > 1 or rows & {"()", "(0,)"}:
         raise ValueError(
-            "give images, labels and weights as arrays of equal length, np.array(images) "
-            f"for example: their lengths are {', '.join(sorted(rows)):.60}"
+            "give images, labels and weights as arrays of equal length, for example "
+            f"np.array(images): their lengths are {', '.join(sorted(rows)):.60}"
         )
     return _Arrays(arrays, batch_size)
 
@@ -347,9 +348,9 @@ def _mean_and_error(values, sizes, images):
     fall, and that is not chance; so the variance is taken from the differences between
     neighbours (J. von Neumann and others, The mean square successive difference, 1941).
     A batch of n images has a variance of v / n, with v that of one image, and the
-    difference of two has the sum of theirs. So each difference gives a v, and the squared
-    error is the mean of these over the number of images. That number is less than the
-    sum of the sizes where `images` have been scored more than once.
+    difference of two has the sum of theirs. So each difference gives a v, and the
+    squared error is the mean of these over the number of images. That number is less
+    than the sum of the sizes where `images` have been scored more than once.
     """
     mean = float(np.average(values, weights=sizes))
     if len(values) < 2:

@@ -85,8 +85,9 @@ def parse_training_flags(parser):
     args = parser.parse_args()
     for name, (_, lowest, _) in numbers.items():
         number = vars(args)[name.replace("-", "_")]
-        if not number >= lowest:  # or it is NaN
-            parser.error(f"argument --{name}: {number} is not {lowest} or more")
+        if not lowest <= number < 2**32:  # no seed may be larger
+            bound = "below 2**32" if number > lowest else f"{lowest} or more"
+            parser.error(f"argument --{name}: {number} is not {bound}")
     args.reasons = args.reasons or args.hold_out > 0
     if 0 < args.hold_out < 5 * args.batch_size:
         few = f"--hold-out {args.hold_out} is less than 5 batches of {args.batch_size}"
@@ -133,9 +134,7 @@ def prepare_history(path):
         if not os.path.getsize(name):
             os.remove(name)
     keep_earlier(table)
-    sys.excepthook = lambda *error: explain(
-        *error, summary=f"; {what_is_finished(table)}"
-    )
+    sys.excepthook = lambda *error: explain(*error, summary=f"; {how_far(table)}")
     return table
 
 
@@ -155,12 +154,10 @@ def stop_if_not_finite(losses, table):
     """Raise UserError if a training has ended since its loss is no number any more."""
     if not math.isfinite(losses[-1]):
         problem = f"the loss of epoch {len(losses) - 1} is not finite: try a lower --lr"
-        raise UserError(
-            f"{problem}; {what_is_finished(table)}" if losses[:-1] else problem
-        )
+        raise UserError(f"{problem}; {how_far(table)}" if losses[:-1] else problem)
 
 
-def what_is_finished(table):
+def how_far(table):
     """Return how many epochs a table has, and the command that draws them."""
     lines = Path(table).read_bytes().count(b"\n") if os.path.isfile(table) else 0
     if lines < 2:  # with that of the names

@@ -1,4 +1,4 @@
-"""What the tests share: a small data set where Keras looks for it, and runs of the scripts."""
+"""What the tests share: a small data set in Keras's cache, and runs of the scripts."""
 
 import atexit
 import gzip

@@ -57,6 +57,7 @@ def test_a_mistake_among_the_flags_is_told(monkeypatch, capsys):
         ("--epochs=0", "--epochs: 0 is not 1 or more"),
         ("--batch-size=0", "--batch-size: 0 is not 1 or more"),
         ("--lr=nan", "--lr: nan is not 1e-09 or more"),
+        ("--seed=4294967296", "--seed: 4294967296 is not below 2**32"),
         ("--hold-out=-5", "--hold-out: -5 is not 0 or more"),
     ):
         monkeypatch.setattr(sys, "argv", ["fashion_mnist.py", flag])
