@@ -142,7 +142,7 @@ class MeasureReasons(keras.callbacks.Callback):
             due = math.ceil(due - 0.5) - len(scored)
             if due > 0:  # before most steps, nothing is
                 batches = itertools.islice(self._upcoming[part], due)
-                scored += self._score(batches, self._state(), training=True)
+                scored += self._score(batches, self._state(), True)[0]
 
     def on_test_begin(self, logs=None):
         """Keep the state of the random generators that `fit` validates with."""
@@ -156,10 +156,8 @@ class MeasureReasons(keras.callbacks.Callback):
         numbers = {}  # none if the epoch has ended early
         if self._steps_done >= self._steps:
             self._score_due(known or 0)  # what is left of several steps at once
-            in_training, in_inference = (
-                self._score(_read(self.data["val"]), self._validation_state, training)
-                for training in (True, False)
-            )
+            batches, state = _read(self.data["val"]), self._validation_state
+            in_training, in_inference = self._score(batches, state, True, False)
             for name in self._names_as_in_fit(in_inference, logs):
                 numbers |= self._numbers(name, in_training, in_inference)
         self._added = self._added or [*numbers]
@@ -201,12 +199,14 @@ class MeasureReasons(keras.callbacks.Callback):
         variables = self.model.non_trainable_variables
         return [tf.convert_to_tensor(variable.value) for variable in variables]
 
-    def _score(self, batches, state, training):
-        """Return the metrics and the size of each batch."""
-        scores = []
+    def _score(self, batches, state, *modes):
+        """Return, for each mode, the metrics and the size of each batch."""
+        # One reading for all: a data set may come in another order at the next.
+        scores, states = [[] for _ in modes], [state for _ in modes]
         for batch in batches:
-            score, state = self._graph(training, batch, state)
-            scores.append(tf.nest.map_structure(float, score))
+            for i, training in enumerate(modes):
+                score, states[i] = self._graph(training, batch, states[i])
+                scores[i].append(tf.nest.map_structure(float, score))
         return scores
 
     def _score_batch(self, training, batch, state):

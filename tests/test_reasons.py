@@ -140,10 +140,12 @@ class WithoutMode(keras.Model):
 
 def test_without_learning_rate_there_is_no_timing_and_without_dropout_no_other():
     keras.utils.set_random_seed(1)
-    for model in (plain(), WithoutMode()):
-        terms = split(fit(compiled(model, rate=0.0)))
+    reshuffled = in_batches(VALIDATION).shuffle(5)  # the same batches in a new order
+    for model, validation in ((plain(), reshuffled), (WithoutMode(), VALIDATION)):
+        terms = split(fit(compiled(model, rate=0.0), TRAINING, validation))
         assert terms["timing"] == pytest.approx([0], **EXACT)
-        assert terms["regularization"] == pytest.approx([0], **EXACT)
+        for name in ("regularization", "regularization error"):
+            assert terms[name] == pytest.approx([0], **EXACT)
     validation = data(640, seed=2)
     terms = split(fit(compiled(dropping(), rate=0.0), TRAINING, validation, epochs=2))
     assert (0 < np.abs(terms["timing"])).all()  # dropout's masks are others
