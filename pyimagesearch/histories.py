@@ -142,9 +142,9 @@ def _read_json(content, path):
 def _read_table(content, path):
     """Return the columns of a table, between commas, semicolons or tabs."""
     first, *lines = filter(str.strip, content.decode(errors="replace").splitlines())
-    if b"\r\n" in content and not content.endswith(b"\n"):
+    cut_off = b"\r\n" in content and not content.endswith(b"\n")
+    if cut_off:
         lines.pop()
-        warn(f"{path} is cut off, as by a full disk: its last line is left out")
     separator = max(",;\t", key=first.count)
     table = csv.reader([first, *lines], delimiter=separator, skipinitialspace=True)
     names = next(table)
@@ -154,6 +154,8 @@ def _read_table(content, path):
     for name, count in collections.Counter(names).items():
         if name and count > 1:
             raise UserError(f"{path} has {count} columns named {name}: rename one")
+    if cut_off:
+        warn(f"{path} is cut off, as by a full disk: its last line is left out")
     return _columns(rows)
 
 

@@ -151,6 +151,7 @@ REFUSED = {
     f"{NO_KIND} nothing": [""],
     f"{NO_KIND} {HTML.encode()}": [HTML],
     f"{NO_KIND} b'Dear,\\nhere, yours\\n'": ["Dear,\nhere, yours\n"],
+    f"{NO_KIND} b'Dear,\\r\\nhere, you": ["Dear,\r\nhere, yours\r\n1"],
     f"{NO_KIND} b'loss,val_loss\\n": ["loss,val_loss\n", "loss,val_loss\n1,2\n3\n"],
     NO_KIND: [pickle.dumps(H, protocol)[:-9] for protocol in range(6)],
     f"{NO_KIND} b": ["\n", "[0.5]", json.dumps(H)[:-1], saved_by(np.save, [0.5])],
@@ -171,11 +172,12 @@ REFUSED = {
 }
 
 
-def test_is_refused(path):
+def test_is_refused(path, capsys):
     for line, contents in REFUSED.items():
         for content in contents:
             told = refusal(path, content)
             assert told.startswith(line) and len(told) < 450
+    assert capsys.readouterr().err == ""
 
 
 def test_an_object_is_refused_by_its_name(path):
