@@ -16,31 +16,18 @@ from sklearn.model_selection import train_test_split
 from pyimagesearch.terminal import UserError
 
 DOWNLOAD_TIMEOUT = 20  # seconds without a byte
-# Images made of each digit, at different places; they follow each other.
-COPIES = 10
+# Of each image, so many copies follow each other.
+COPIES = {"fashion-mnist": 1, "digits": 16}
 
 
 def load(dataset="any"):
-    """Return the name of a data set, its training and its validation data.
+    """Return the name of a data set, its training data and its validation data.
 
-    Parameters
-    ----------
-    dataset : {"fashion-mnist", "digits", "any"}
-        "any" stands for Fashion MNIST or, where it is not in Keras's cache and cannot
-        be downloaded, for the digits; two printed lines then say so.
-
-    Returns
-    -------
-    dataset : str
-        Which of the two it is.
-    training, validation : (images, labels)
-        uint8 arrays: images (number, 28, 28) from 0 to 255, labels (number,), 0 to 9.
-
-    Raises
-    ------
-    UserError
-        If the data in the cache are damaged, or if Fashion MNIST was asked for and
-        cannot be had.
+    The name is "fashion-mnist" or "digits". "any" asks for Fashion MNIST or, where it
+    is not in Keras's cache and cannot be downloaded, for the digits; a printed line
+    then says so. The data are (images, labels), uint8 arrays: images of shape (number,
+    28, 28) from 0 to 255, labels of shape (number,) from 0 to 9. UserError is raised if
+    the cache is damaged, or if Fashion MNIST is asked for by name and cannot be had.
     """
     if dataset == "digits":
         return "digits", *load_digits()
@@ -51,33 +38,25 @@ def load(dataset="any"):
         return "fashion-mnist", *keras.datasets.fashion_mnist.load_data()
     except Exception as error:  # Keras raises no narrower one for a failed download
         home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-        if not os.access(home, os.W_OK):  # as `keras.utils.get_file` does
-            home = Path("/tmp/.keras")
-        folder = home / "datasets" / "fashion-mnist"
-        if len([*folder.glob("*.gz")]) == 4:  # nothing was to be downloaded
-            advice = "delete the folder, and the next run downloads it again"
-            raise UserError(f"damaged data in {folder} ({error}): {advice}") from error
+        cache = home / "datasets" / "fashion-mnist"
+        if len([*cache.glob("*.gz")]) == 4:  # nothing was to be downloaded
+            raise UserError(f"damaged data in {cache} ({error}): delete it") from error
         # Keras's message has the URL in it; the error behind it is shorter.
         reason = getattr(error.__context__, "reason", error)
-    problem = f"Fashion MNIST is not in {folder} and cannot be downloaded ({reason})"
-    if dataset == "fashion-mnist":
-        raise UserError(f"{problem}: put its four files there, or use --dataset digits")
-    print(f"[INFO] {problem}")
-    print("[INFO] training on digits instead; --dataset fashion-mnist never does that")
+        problem = f"Fashion MNIST is not in {cache} and cannot be downloaded ({reason})"
+        if dataset == "fashion-mnist":
+            raise UserError(f"{problem}: use --dataset digits") from error
+    print(f"[INFO] {problem}: training on digits instead")
     return "digits", *load_digits()
 
 
 def load_digits():
     """Return scikit-learn's 1,797 handwritten digits in the format of Fashion MNIST.
 
-    They are real 8x8 images. First they are split, stratified, 20% for validation, so
-    that no digit has copies on both sides. Then each is enlarged 3 times to 24x24 and
-    placed at 10 different random places in a frame of 28x28. Every run gets the same.
-
-    Returns
-    -------
-    training, validation : (images, labels)
-        As `load` returns them: 14,370 training and 3,600 validation images.
+    They are 8x8 images of real writing. First 20% of each class are split off for
+    validation, so that no digit is on both sides. Then each is enlarged to 24x24 and
+    placed at 16 random positions in a frame of 28x28. So there are 22,992 training and
+    5,760 validation images, the same in every run.
     """
     digits = sklearn.datasets.load_digits()
     images = np.round(digits.images * (255 / 16)).astype("uint8")
@@ -91,30 +70,29 @@ def load_digits():
 
 def _at_places(images, labels, random):
     """Enlarge 8x8 images to 24x24, and place copies of each in frames of 28x28."""
+    copies = COPIES["digits"]
     frames = []
     for image in images.repeat(3, axis=1).repeat(3, axis=2):
-        for place in random.choice(25, size=COPIES, replace=False):
+        for place in random.choice(25, size=copies, replace=False):
             down, right = divmod(place, 5)  # 0 to 4 each
             frames.append(np.pad(image, ((down, 4 - down), (right, 4 - right))))
-    return np.array(frames), labels.repeat(COPIES).astype("uint8")
+    return np.array(frames), labels.repeat(copies).astype("uint8")
 
 
-def hold_out(dataset, images, labels, number, seed):
+def hold_out(images, labels, number, seed, copies=1):
     """Draw a number of training images at random that are not to be trained on.
 
-    Images and labels are arrays of equal length. Return (images, labels) of the others,
-    in their order, and of those drawn. The same seed draws the same. The copies of one
-    of the "digits" stay together, so up to 9 copies of the last one that is drawn go
-    unused. Raise UserError if none is left to train on.
+    In the arrays, the `copies` of one image follow each other. They stay together, so
+    some copies of the last image drawn may go unused. Return (images, labels) of the
+    others, in their order, and of those drawn. The same seed draws the same. UserError
+    is raised if no image is left to train on.
     """
-    size = COPIES if dataset == "digits" else 1
-    groups = np.arange(len(images)).reshape(-1, size)
+    groups = np.arange(len(images)).reshape(-1, copies)
     groups = np.random.default_rng(seed).permutation(groups)
     drawn = groups.ravel()[:number]
-    others = np.sort(groups[math.ceil(number / size) :].ravel())
+    others = np.sort(groups[math.ceil(number / copies) :].ravel())
     if not len(others):
-        problem = f"--hold-out {number} leaves none of the {len(images)} images"
-        raise UserError(f"{problem} to train on: hold out fewer, 1000 say")
+        raise UserError(f"--hold-out must be less than all {len(images)} images")
     return (images[others], labels[others]), (images[drawn], labels[drawn])
 
 

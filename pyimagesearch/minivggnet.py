@@ -9,34 +9,14 @@ class MiniVGGNet:
 
     @staticmethod
     def build(width, height, depth, classes, dropout=True):
-        """Return the network, not yet compiled.
+        """Return the network, not yet compiled: a `keras.Sequential`.
 
-        Parameters
-        ----------
-        width, height : int
-            Size of an image in pixels, 4 or more each: each of two poolings halves it.
-        depth : int
-            Channels of an image, its last axis: 1 for grey, 3 for colour.
-        classes : int
-            Number of classes, 2 or more.
-        dropout : bool
-            False leaves the three dropout layers out. The other layers, and with one
-            seed also their first weights, are the same.
-
-        Returns
-        -------
-        keras.Sequential
-            From images, (batch, height, width, depth), to class probabilities, (batch,
-            classes).
-
-        Raises
-        ------
-        ValueError
-            If one of the sizes is too small.
+        Images have the shape (batch, height, width, depth). They need 4 pixels or more
+        each way, since two poolings halve them; depth is 1 for grey, 3 for colour. The
+        class probabilities have the shape (batch, classes). `dropout=False` leaves the
+        three dropout layers out. The other layers are the same, and with one seed their
+        first weights are, too.
         """
-        if min(width, height) < 4 or depth < 1 or classes < 2:
-            raise ValueError("give 4x4 pixels, 1 channel and 2 classes, or more")
-
         from keras import Input, Sequential, layers  # here, since it takes seconds
 
         network = [

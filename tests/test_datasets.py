@@ -1,14 +1,13 @@
-"""The data: the real loading code on small files, damaged ones, and the digits."""
+"""The data are read by the real loading code: small files, damaged ones, the digits."""
 
 import gzip
-import shutil
 import socket
 import urllib.request
 
 import numpy as np
 import pytest
 import sklearn.datasets
-from conftest import NO_NETWORK, OWN_KERAS_HOME
+from conftest import NO_NETWORK, OWN_KERAS_HOME, write_data_set
 
 from pyimagesearch import datasets
 from pyimagesearch.terminal import UserError
@@ -17,65 +16,59 @@ FILE = "t10k-images-idx3-ubyte.gz"  # one of the four
 
 
 @pytest.fixture
-def cache(keras_home, monkeypatch):
-    """The folder of the small Fashion MNIST in this process's own KERAS_HOME."""
+def cache(images, monkeypatch):
+    """Fill the folder where Keras looks in this process, and take the network away."""
     monkeypatch.setenv("https_proxy", NO_NETWORK["https_proxy"])
     urllib.request.install_opener(None)  # or it would keep the proxy of its first use
-    folder = OWN_KERAS_HOME / "datasets" / "fashion-mnist"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(keras_home / "datasets" / "fashion-mnist", folder)
-    return folder
+    return write_data_set(OWN_KERAS_HOME, *images) / "datasets" / "fashion-mnist"
 
 
-def test_reads_the_cache(cache, images):
+def test_fashion_mnist_is_read_from_the_cache(cache, images):
     np.testing.assert_equal(datasets.load(), ("fashion-mnist", *images))
 
 
-def test_damaged_data_are_said_so(cache):
+def test_damaged_data_are_named_with_their_folder(cache):
     whole = (cache / FILE).read_bytes()
     an_image_less = gzip.compress(gzip.decompress(whole)[:-784])
     for content in (whole[:-20], b"<html>Please log in</html>", an_image_less):
         (cache / FILE).write_bytes(content)
-        with pytest.raises(UserError, match=f"damaged data in {cache} .*: delete the"):
+        with pytest.raises(UserError, match=rf"damaged data in {cache} \(.*: delete"):
             datasets.load()
 
 
-def test_without_cache_and_network_it_falls_back(cache, capsys, monkeypatch):
+def test_digits_replace_what_cannot_be_downloaded(cache, capsys, monkeypatch):
     (cache / FILE).unlink()
     monkeypatch.setattr(datasets, "load_digits", lambda: ("training", "validation"))
     assert datasets.load() == ("digits", "training", "validation")
-    *_, why, instead = capsys.readouterr().out.splitlines()
-    assert str(cache) in why and "refused" in why
-    assert "digits" in instead and "--dataset fashion-mnist" in instead
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert str(cache) in told and "refused" in told and "digits instead" in told
 
 
 def test_a_download_that_stalls_is_given_up(cache, monkeypatch):
     (cache / FILE).unlink()
     monkeypatch.setattr(datasets, "DOWNLOAD_TIMEOUT", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
-        with pytest.raises(UserError, match="timed out.*four files.*--dataset digits"):
+    with socket.create_server(("127.0.0.1", 0)) as idle:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{idle.getsockname()[1]}")
+        with pytest.raises(UserError, match=r"timed out\): use --dataset digits"):
             datasets.load("fashion-mnist")
 
 
 def test_digits_are_enlarged_and_moved_after_the_split():
     name, (trainX, trainY), (testX, testY) = datasets.load("digits")
-    assert name == "digits" and trainX.shape == (14370, 28, 28)
-    assert (trainX.min(), trainX.max(), trainX.dtype) == (0, 255, "uint8")
-    # Undo it, by brute force: cut out what is not blank, wherever it lies.
-    originals = sklearn.datasets.load_digits()
-    large = np.kron(np.round(originals.images * (255 / 16)), np.ones((1, 3, 3)))
-    known = dict(zip(map(trimmed, large), originals.target, strict=True))
+    assert (name, trainX.shape, trainX.dtype) == ("digits", (22992, 28, 28), "uint8")
+    # By brute force, what is not blank is cut out again, wherever it lies.
+    digits = sklearn.datasets.load_digits()
+    large = np.kron(np.round(digits.images * (255 / 16)), np.ones((1, 3, 3)))
+    known = dict(zip(map(trimmed, large), digits.target, strict=True))
     copies = [*map(trimmed, trainX)]
     training = dict(zip(copies, trainY, strict=True))
     validation = dict(zip(map(trimmed, testX), testY, strict=True))
     assert len(training) + len(validation) == len(known) == 1797
-    assert training | validation == known, "every digit is there, on one side only"
-    assert copies[::10] == copies[9::10], "ten of a digit follow each other"
-    assert len({image.tobytes() for image in trainX}) == 14370, "at ten places"
-    share = np.bincount(testY) / 10 / np.bincount(originals.target)
-    assert share == pytest.approx(0.2, abs=0.005), "stratified"
+    assert training | validation == known, "each digit must be there, on one side only"
+    assert copies[::16] == copies[15::16], "16 copies of a digit must follow each other"
+    assert len({*map(bytes, trainX)}) == 22992, "no two of them are at one place"
+    # The split is stratified: 16 copies of 20% of a class are 3.2 images for each digit.
+    assert np.bincount(testY) / np.bincount(digits.target) == pytest.approx(3.2, 0.03)
 
 
 def trimmed(image):
@@ -89,56 +82,46 @@ def test_batches_are_new_in_every_epoch_and_the_same_for_one_seed():
     numbers = np.arange(100)
 
     def epochs(seed):
-        """Read a data set twice; return the two orders."""
-        dealt, orders = datasets.batches(numbers, -numbers, 32, seed=seed), []
-        for _ in range(2):
-            images, labels = zip(*dealt.as_numpy_iterator())
-            assert [*map(len, images)] == [32, 32, 32, 4]
-            orders.append([*np.concatenate(images)])
-            assert [*-np.concatenate(labels)] == orders[-1]
-        return orders
+        """Return the orders in which the images come in two epochs."""
+        dealt = datasets.batches(numbers, -numbers, 32, seed=seed)
+        read = [np.hstack([*dealt.as_numpy_iterator()]) for _ in range(2)]
+        assert all([*images] == [*-labels] for images, labels in read)
+        return [[*images] for images, _ in read]
 
     first, second = epochs(seed=1)
     assert first != second and sorted(first) == sorted(second) == [*numbers]
     assert epochs(seed=1) == [first, second]
     assert first not in epochs(seed=2)
     assert epochs(seed=None) == [[*numbers], [*numbers]]
+    options = datasets.batches(numbers, numbers, 32).options()
+    assert options.autotune.enabled is False, "its thread would sometimes not stop"
 
 
-def test_images_that_are_held_out_are_not_trained_on():
-    numbers = np.arange(100)
-    orders = []
-    for seed in (1, 1, 2):
-        parts = datasets.hold_out("fashion-mnist", numbers, -numbers, 30, seed)
+def test_an_image_and_its_copies_are_trained_on_or_held_out():
+    numbers = np.arange(500)
+    for copies, number, left in ((1, 30, 470), (10, 1, 490), (10, 203, 290)):
+        parts = datasets.hold_out(numbers, -numbers, number, seed=7, copies=copies)
         (images, labels), (held, held_labels) = parts
-        assert len(held) == 30 and sorted([*images, *held]) == [*numbers]
-        assert [*images] == sorted(images) and [*held] != sorted(held)
-        assert [*labels, *held_labels] == [*-images, *-held]
-        orders.append([*held])
-    assert orders[0] == orders[1] != orders[2]
+        assert (len(images), len(held)) == (left, number)
+        assert [*images, *held] == [*-labels, *-held_labels]
+        assert [*images] == sorted({*images} - {*held})
+        assert not {*images // copies} & {*held // copies}
 
 
-def test_no_digit_is_held_out_at_one_place_and_trained_on_at_another():
-    digits = np.arange(50).repeat(10)
-    for number, left in ((1, 490), (200, 300), (203, 290)):
-        parts = datasets.hold_out("digits", digits, -digits, number, seed=7)
-        (images, _), (held, labels) = parts
-        assert (len(images), len(held), len(labels)) == (left, number, number)
-        assert not {*images} & {*held}
+def test_one_seed_holds_out_the_same_images():
+    images = np.arange(100)
+    drawn = [{*datasets.hold_out(images, images, 30, seed)[1][0]} for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_something_must_be_left_to_train_on():
-    numbers = np.arange(20)
-    for dataset, number in (("fashion-mnist", 20), ("digits", 16)):
-        with pytest.raises(UserError, match=f"{number} leaves none of the 20"):
-            datasets.hold_out(dataset, numbers, numbers, number, seed=1)
+    with pytest.raises(UserError, match="--hold-out must be less than all 20 images"):
+        datasets.hold_out(np.arange(20), np.arange(20), 16, seed=1, copies=5)
 
 
 def test_leaks_are_counted_pixel_for_pixel():
-    random = np.random.default_rng(3)
-    training = random.integers(0, 256, (90, 4, 4), dtype="uint8")
-    validation = random.integers(0, 256, (30, 4, 4), dtype="uint8")
-    # Three leak, two of them the same image; one is a near miss.
-    validation[[3, 5, 8, 9]] = training[[7, 7, 11, 12]]
-    validation[9, 0, 0] ^= 1
-    assert datasets.count_leaks(training, validation) == 3
+    images = np.random.default_rng(3).integers(0, 256, (120, 4, 4), dtype="uint8")
+    # Three leak, and two of them are the same image. The last one is a near miss.
+    images[[93, 95, 98, 99]] = images[[7, 7, 11, 12]]
+    images[99, 0, 0] ^= 1
+    assert datasets.count_leaks(images[:90], images[90:]) == 3
