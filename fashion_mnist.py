@@ -1,16 +1,19 @@
 # Train MiniVGGNet on Fashion MNIST, and save the training history as a pickle file.
 import argparse
+import math
 import pickle
-from pyimagesearch import terminal  # first: if a package is missing, it says so
+import sys
+from pyimagesearch import terminal, datasets  # terminal first: it explains errors
 from sklearn.metrics import classification_report
-from pyimagesearch import datasets  # loads Keras's fashion_mnist, or digits
 from pyimagesearch.minivggnet import MiniVGGNet
 
-
-# The tutorial's one flag; `parse_training_flags` adds ours. See --help.
-ap = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+# The tutorial's one flag; `parse_training_flags` adds ours.
+ap = argparse.ArgumentParser(description="Train MiniVGGNet and save its loss curves.")
 ap.add_argument(
-    "-i", "--history", default="training.pickle", help="file to save the history in"
+    "-i",
+    "--history",
+    default="training.pickle",
+    help="history file (default: %(default)s)",
 )
 args = terminal.parse_training_flags(ap)
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
@@ -19,21 +22,21 @@ table = terminal.prepare_history(args.history)  # each epoch goes there as it en
 keras = terminal.start_keras()
 from pyimagesearch.reasons import MeasureReasons
 
-saving = [keras.callbacks.CSVLogger(table), keras.callbacks.TerminateOnNaN()]
 keras.utils.set_random_seed(args.seed)  # first weights, dropout, order of the images
+saving = [keras.callbacks.CSVLogger(table), keras.callbacks.TerminateOnNaN()]
 print("[INFO] loading the images...")
 dataset, (trainX, trainY), (testX, testY) = datasets.load(args.dataset)
 leaks = datasets.count_leaks(trainX, testX)
 print(f"[INFO] test images that are training images as well: {leaks} of {len(testX)}")
-# Set --hold-out training images aside, to measure on.
-parts = datasets.hold_out(dataset, trainX, trainY, args.hold_out, args.seed)
-(trainX, trainY), (heldX, heldY) = parts
+(trainX, trainY), (heldX, heldY) = datasets.hold_out(
+    trainX, trainY, args.hold_out, args.seed, datasets.COPIES[dataset]
+)
 # Convolutions need a channel axis, and networks learn better from numbers from 0 to 1.
 trainX = trainX[..., None].astype("float32") / 255
 testX = testX[..., None].astype("float32") / 255
 heldX = heldX[..., None].astype("float32") / 255
-# One-hot encode the labels, as the loss expects them:
-# 3 becomes [0, 0, 0, 1, 0, 0, 0, 0, 0, 0].
+truth = testY  # the labels as numbers, for the report
+# One-hot encode the labels, as the loss expects them: 3 becomes [0, 0, 0, 1, 0, ...].
 trainY = keras.utils.to_categorical(trainY, 10)
 testY = keras.utils.to_categorical(testY, 10)
 heldY = keras.utils.to_categorical(heldY, 10)
@@ -49,22 +52,21 @@ model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
 train = datasets.batches(trainX, trainY, BS, seed=args.seed)  # shuffles itself
 test = datasets.batches(testX, testY, BS)
-how = {"shuffle": False, "verbose": terminal.show_progress(keras)}
-H = model.fit(train, validation_data=test, epochs=EPOCHS, callbacks=callbacks, **how)
-terminal.stop_if_not_finite(H.history["loss"], table)
-
-# On the validation images: of those called a bag, how many are one (precision), and how
-# many of the bags are called so (recall)?
+options = {"shuffle": False, "verbose": 1 if sys.stdout.isatty() else 2}
+H = model.fit(
+    train, validation_data=test, epochs=EPOCHS, callbacks=callbacks, **options
+)
+if not math.isfinite(H.history["loss"][-1]):
+    raise terminal.UserError(f"the loss is not finite: try a lower --lr than {INIT_LR}")
 print(f"[INFO] evaluating on {len(testX)} images of {dataset}...")
-predictions, truth = model.predict(test, verbose=0).argmax(axis=1), testY.argmax(axis=1)
+predictions = model.predict(test, verbose=0).argmax(axis=1)
 print(
     classification_report(truth, predictions, target_names=labelNames, zero_division=0)
 )
 
 print(f"[INFO] saving the history to {args.history}...")
-terminal.keep_earlier(args.history)  # what was there stays, as HISTORY.old
+
 with open(args.history, "wb") as file:
     pickle.dump(H.history, file)
-print(f"[INFO] to draw it: {terminal.draw_command(args.history)}")
 
 # ruff: noqa: I001 (the tutorial cites the imports as lines 2 to 8)

@@ -5,7 +5,7 @@ import ast
 from conftest import ROOT
 
 CITED = """
-fashion_mnist.py 2 8 import pickle, import datasets, MiniVGGNet, classification_report
+fashion_mnist.py 2 8 import pickle, datasets, MiniVGGNet, classification_report
 fashion_mnist.py 11 14 ArgumentParser(, "-i", "--history"
 fashion_mnist.py 15 24 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
 fashion_mnist.py 25 34 datasets.load(, trainX[..., None], astype("float32") / 255
