@@ -10,10 +10,7 @@ from pyimagesearch.minivggnet import MiniVGGNet
 # The tutorial's one flag; `parse_training_flags` adds ours.
 ap = argparse.ArgumentParser(description="Train MiniVGGNet and save its loss curves.")
 ap.add_argument(
-    "-i",
-    "--history",
-    default="training.pickle",
-    help="history file (default: %(default)s)",
+    "-i", "--history", default="training.pickle", help="file to save the history in"
 )
 args = terminal.parse_training_flags(ap)
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size

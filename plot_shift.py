@@ -52,7 +52,7 @@ for panel in panels:
 output = args.output
 if output is None and plt.get_backend().lower() == "agg":  # no window can open
     output = f"{args.input}.{args.metric.replace('/', '-')}.png"
-if output:
+if output is not None:
     if not output.lower().endswith((".png", ".pdf", ".svg")):
         raise terminal.UserError(f"--output {output} must end in .png, .pdf or .svg")
     figure.savefig(output)

@@ -92,7 +92,9 @@ def hold_out(images, labels, number, seed, copies=1):
     drawn = groups.ravel()[:number]
     others = np.sort(groups[math.ceil(number / copies) :].ravel())
     if not len(others):
-        raise UserError(f"--hold-out must be less than all {len(images)} images")
+        raise UserError(
+            f"--hold-out {number} leaves no image to train on: hold out fewer"
+        )
     return (images[others], labels[others]), (images[drawn], labels[drawn])
 
 

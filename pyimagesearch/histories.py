@@ -33,7 +33,7 @@ def load_history(path):
             content = file.read(LARGEST + 1)
     except FileNotFoundError as error:
         advice = "train with fashion_mnist.py, or name another --input"
-        if os.path.exists(f"{path}.csv"):
+        if os.path.exists(f"{path}.csv") and os.path.getsize(f"{path}.csv"):
             advice = f"its finished epochs are in {path}.csv, so use --input {path}.csv"
         raise UserError(f"{path} does not exist: {advice}") from error
     if len(content) > LARGEST:

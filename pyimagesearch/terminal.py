@@ -37,8 +37,8 @@ def explain(kind, value, traceback, table=None):
     elif not issubclass(kind, OSError | ImportError):
         return sys.__excepthook__(kind, value, traceback)
     if table and os.path.exists(table):
-        epochs = Path(table).read_bytes().count(b"\n") - 1  # one line has the names
-        line += f"; finished epochs: {epochs}, in {table}"
+        lines = Path(table).read_bytes().count(b"\n")  # the first has the names
+        line += f"; finished epochs: {max(lines - 1, 0)}, in {table}"
     if sys.stdout.isatty():
         print()  # ends the line that Keras's progress bar may have left open
     print(line, file=sys.stderr)
@@ -67,7 +67,7 @@ def parse_training_flags(parser):
     meaning = "any: Fashion MNIST or, without a network, handwritten digits"
     parser.add_argument("--dataset", choices=names, default="any", help=meaning)
     args = parser.parse_args()
-    if not min(args.epochs, args.batch_size, args.lr) > 0:
+    if not min(args.lr, args.epochs, args.batch_size) > 0:  # so that NaN is not, too
         parser.error("--epochs, --batch-size and --lr must be above 0")
     if not 0 <= args.seed < 2**32:
         parser.error("--seed must be from 0 to 4294967295")
@@ -106,10 +106,11 @@ def prepare_history(path):
         if os.path.lexists(name) and not os.path.isfile(name):
             raise UserError(f"{name} is not a file: name another --history")
     for name in (path, table):
-        if os.path.exists(name):
+        if not os.path.exists(name):
+            open(name, "xb").close()  # find out now whether it can be written
+            os.remove(name)
+        elif os.path.getsize(name):
             os.replace(name, f"{name}.old")
-        open(name, "xb").close()  # find out now whether it can be written
-        os.remove(name)
     sys.excepthook = functools.partial(explain, table=table)
     return table
 

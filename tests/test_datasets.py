@@ -115,7 +115,7 @@ def test_one_seed_holds_out_the_same_images():
 
 
 def test_something_must_be_left_to_train_on():
-    with pytest.raises(UserError, match="--hold-out must be less than all 20 images"):
+    with pytest.raises(UserError, match="--hold-out 16 leaves no image to train on"):
         datasets.hold_out(np.arange(20), np.arange(20), 16, seed=1, copies=5)
 
 

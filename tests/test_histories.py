@@ -119,7 +119,7 @@ def test_an_epoch_that_does_not_go_up_by_one_is_told(path):
 def test_a_file_that_does_not_exist(path):
     with pytest.raises(UserError, match="history does not exist: train with fashion_m"):
         load_history(path)
-    path.with_suffix(".csv").touch()
+    path.with_suffix(".csv").write_text("epoch,loss,val_loss\n")
     with pytest.raises(UserError, match=r"epochs are in (.*csv), so use --input \1$"):
         load_history(path)
 

@@ -101,9 +101,14 @@ def test_where_a_history_cannot_be_written_nothing_is_moved(tmp_path, monkeypatc
 def test_an_earlier_history_is_kept_as_old(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)  # is set, and put back
     (tmp_path / "a").write_text("a history")
-    (tmp_path / "a.csv").write_text("")
+    (tmp_path / "a.csv").write_text("a table")
+    kept = {"a.old": "a history", "a.csv.old": "a table"}
     assert terminal.prepare_history(str(tmp_path / "a")) == str(tmp_path / "a.csv")
-    assert contents(tmp_path) == {"a.old": "a history", "a.csv.old": ""}
+    assert contents(tmp_path) == kept
+    # As after Ctrl-C in the first epoch: an empty table takes no place of a good one.
+    (tmp_path / "a.csv").write_text("")
+    terminal.prepare_history(str(tmp_path / "a"))
+    assert contents(tmp_path) == {**kept, "a.csv": ""}
 
 
 KERAS = """import os, types
