@@ -67,8 +67,8 @@ class MeasureReasons(keras.callbacks.Callback):
     directions, and the error of a sum is not the sum of errors. The gap has no error.
 
     The training stays the same, bit for bit, if its layers keep what changes in Keras's
-    own variables (not in a `tf.Variable`), and if its data share no `shuffle` with the
-    data given here. On a GPU, two runs differ even without the measurement; they were
+    own variables and draw from Keras's generators (no `tf.Variable`, no `tf.random`),
+    and if its data share no `shuffle` with the data given here. On a GPU, two runs differ even without the measurement; they were
     equal, with and without it, after `tf.config.experimental.enable_op_determinism()`.
 
     Parameters
@@ -107,12 +107,16 @@ class MeasureReasons(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Refuse what cannot be measured, and prepare the scoring."""
-        if not self.params["steps"] or self.model.steps_per_execution > 1:
-            raise ValueError("give fit steps_per_epoch, and steps_per_execution=1")
-        layers = [*self.model.layers]
-        for layer in layers:  # and those of models in the model, as the list grows
-            layers += getattr(layer, "layers", [])
-            if getattr(layer, "stateful", False):
+        if not self.params["steps"]:
+            raise ValueError("fit must know how many steps it takes: steps_per_epoch")
+        if self.model.steps_per_execution > 1:
+            raise ValueError("compile with steps_per_execution=1, to score each step")
+        layers = [self.model]
+        for layer in layers:  # the list grows by the layers in a layer or model
+            inner = [*vars(layer).values()]
+            inner += layer.layers if isinstance(layer, keras.Model) else []
+            layers += {one for one in inner if isinstance(one, keras.Layer)} - {*layers}
+            if getattr(layer, "stateful", False) is True:
                 raise ValueError("a layer with stateful=True cannot be measured")
         graph = tf.function(self._score_eagerly, autograph=False, reduce_retracing=True)
         self._score = self._score_eagerly if self.model.run_eagerly else graph
@@ -120,7 +124,7 @@ class MeasureReasons(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Begin to read the batches that are to be scored during the epoch."""
-        self._steps_begun = 0
+        self._steps_done = 0
         self._upcoming = {part: read(epoch) for part, (_, read) in self.data.items()}
         self._during = {part: [] for part in self.data}
 
@@ -129,20 +133,23 @@ class MeasureReasons(keras.callbacks.Callback):
 
         Batch i of m is due in the middle of the i-th of m equal parts of the epoch.
         """
-        self._steps_begun = batch + 1
-        share = self._steps_begun / self.params["steps"]
+        share = (batch + 1) / self.params["steps"]
         for part, (number, _) in self.data.items():
             due = math.ceil(share * number - 0.5) - len(self._during[part])
             if due > 0:  # before most steps, nothing is
                 batches = itertools.islice(self._upcoming[part], due)
                 self._during[part] += self._scores(batches, True)
 
+    def on_train_batch_end(self, batch, logs=None):
+        """Count the steps of the epoch."""
+        self._steps_done = batch + 1
+
     def on_epoch_end(self, epoch, logs):
         """Measure; Keras hands the same `logs` to the callbacks after this one."""
         if "val_loss" not in logs:
             raise ValueError("give fit validation_data, and leave validation_freq at 1")
         numbers = {}
-        if self._steps_begun == self.params["steps"]:
+        if self._steps_done == self.params["steps"]:
             # Both modes score one reading: the next may come in another order.
             _, read = self.data["val"]
             one, other = itertools.tee(read(epoch))
@@ -239,8 +246,8 @@ def _in_batches(data, batch_size):
     Raise ValueError if the data cannot be measured on.
     """
     if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
-        _check_data_set(data)
-        return len(data), lambda epoch: itertools.islice(data, len(data))
+        number = _number_of_batches(data)
+        return number, lambda epoch: itertools.islice(data, number)
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise ValueError("give (images, labels) in one tuple, or a tf.data.Dataset")
     arrays = tf.nest.map_structure(np.asarray, tuple(data))
@@ -258,25 +265,28 @@ def _in_batches(data, batch_size):
     return math.ceil(length / batch_size), read
 
 
-def _check_data_set(data):
-    """Raise ValueError if a data set has no batches or is sorted by label.
+def _number_of_batches(data):
+    """Return it, or raise ValueError if there is none, or data are sorted by label.
 
     Batches of one class are normalized by statistics that no other batch has, and the
     errors, from differences of neighbours, would be far too small.
     """
-    if isinstance(data, tf.data.Dataset) and data.cardinality() < 1:
+    is_dataset = isinstance(data, tf.data.Dataset)
+    number = int(data.cardinality() if is_dataset else data.num_batches or 0)
+    if number < 1:
         raise ValueError("a data set is empty, infinite or of unknown length")
     labels = []
-    for batch in itertools.islice(data, len(data)):
+    for batch in itertools.islice(data, number):
         y = tf.nest.flatten(keras.utils.unpack_x_y_sample_weight(batch)[1])[0]
         if not isinstance(y, np.ndarray | tf.Tensor):
-            return  # there are no labels, or they are sparse or ragged
+            return number  # there are no labels, or they are sparse or ragged
         if np.ndim(y) == 0:
             raise ValueError("a data set has no batches: batch it")
-        labels += [hash(row.tobytes()) for row in np.asarray(y)]
+        labels += [hash(np.asarray(row).tobytes()) for row in np.asarray(y)]
     blocks = 1 + np.count_nonzero(np.diff(labels))
-    if len(data) > 1 and 1 < len({*labels}) == blocks <= len(labels) / 2:
+    if number > 1 and 1 < len({*labels}) == blocks <= len(labels) / 2:
         raise ValueError("a data set is sorted by label: shuffle it once")
+    return number
 
 
 def _columns(scores):

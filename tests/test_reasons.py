@@ -232,8 +232,10 @@ def test_the_true_value_is_within_one_error_two_times_in_three():
         for step, weights in enumerate(moments):
             model.set_weights(weights)
             callback.on_train_batch_begin(step)
+            callback.on_train_batch_end(step)
             model.layers[3].seed_generator.next()  # as in a training
         model.set_weights(end)
+        callback.on_test_begin()
         model.reset_metrics()
         val_loss = model.test_on_batch(*sets[0])[0]
         callback.on_epoch_end(draw, logs := {"loss": 0.0, "val_loss": val_loss})
@@ -363,6 +365,7 @@ def test_a_metric_that_is_no_mean_over_batches_is_left_out():
     assert "val_auc" in history and "val_auc_during" not in history
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_an_epoch_that_ends_early_is_unknown():
     model = compiled(plain())
     stop = keras.callbacks.LambdaCallback(
@@ -375,6 +378,8 @@ def test_an_epoch_that_ends_early_is_unknown():
     terms = split(history)
     for name in TERMS:
         assert math.isfinite(terms[name][0]) and math.isnan(terms[name][1])
+    one_too_few = in_batches(TRAINING).filter(lambda images, labels: True)
+    assert "val_loss_during" not in fit(model, one_too_few, steps_per_epoch=13)
 
 
 rows = VALIDATION[1].argsort(kind="stable")
@@ -416,6 +421,20 @@ def nested(layer):
     return keras.Sequential([shapes[1], inner, layers.Dense(3, "softmax")])
 
 
+class Hidden(layers.Layer):
+    """Has a layer that carries its state from batch to batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.recurrent = layers.LSTM(4, stateful=True)
+
+    def build(self, shape):
+        self.recurrent.build(shape)
+
+    def call(self, inputs):
+        return self.recurrent(inputs)
+
+
 class Sampling(layers.Layer):
     """Random in inference mode, too, as in a VAE."""
 
@@ -439,10 +458,11 @@ def test_a_training_that_cannot_be_measured_is_refused():
     tiny, scaled = compiled(plain(), loss=tiny_loss), (255 * images, labels)
     two_numbers = r"val_loss of [0-9.]+, but the data given here have [0-9.]+: "
     for model, training, measured, arguments, reason in (
-        (averaging, ENDLESS, VALIDATION, {}, "give fit steps_per_epoch"),
-        (averaging, FILTERED, VALIDATION, {}, "give fit steps_per_epoch"),
+        (averaging, ENDLESS, VALIDATION, {}, "steps_per_epoch"),
+        (averaging, FILTERED, VALIDATION, {}, "steps_per_epoch"),
         (several, TRAINING, VALIDATION, {}, "steps_per_execution=1"),
         (stateful, TRAINING, VALIDATION, {}, "stateful=True"),
+        (compiled(nested(Hidden())), TRAINING, VALIDATION, {}, "stateful=True"),
         (averaging, TRAINING, VALIDATION, {"validation_freq": 2}, "validation_freq"),
         (averaging, TRAINING, HELD_OUT, {}, two_numbers),
         (averaging, TRAINING, scaled, {}, "scaled"),
