@@ -7,34 +7,34 @@ from pyimagesearch import terminal, datasets  # terminal first: it explains erro
 from sklearn.metrics import classification_report
 from pyimagesearch.minivggnet import MiniVGGNet
 
-# The tutorial's one flag; `parse_training_flags` adds ours.
+# This is the tutorial's one flag. `parse_training_flags` adds ours.
 ap = argparse.ArgumentParser(description="Train MiniVGGNet and save its loss curves.")
 ap.add_argument(
     "-i", "--history", default="training.pickle", help="file to save the history in"
 )
 args = terminal.parse_training_flags(ap)
 EPOCHS, INIT_LR, BS = args.epochs, args.lr, args.batch_size
-table = terminal.prepare_history(args.history)  # each epoch goes there as it ends
-# Keras takes seconds to start, so it does only now, when the flags are right.
+# Keras takes seconds to start, so it is started only when the flags are right.
 keras = terminal.start_keras()
 from pyimagesearch.reasons import MeasureReasons
 
 keras.utils.set_random_seed(args.seed)  # first weights, dropout, order of the images
-saving = [keras.callbacks.CSVLogger(table), keras.callbacks.TerminateOnNaN()]
+callbacks = [keras.callbacks.ProgbarLogger(), keras.callbacks.TerminateOnNaN()]
+
 print("[INFO] loading the images...")
 dataset, (trainX, trainY), (testX, testY) = datasets.load(args.dataset)
 leaks = datasets.count_leaks(trainX, testX)
-print(f"[INFO] test images that are training images as well: {leaks} of {len(testX)}")
+print(f"[INFO] test images that are also training images: {leaks} of {len(testX)}")
 (trainX, trainY), (heldX, heldY) = datasets.hold_out(
     trainX, trainY, args.hold_out, args.seed, datasets.COPIES[dataset]
 )
-# Convolutions need a channel axis, and networks learn better from numbers from 0 to 1.
+# Convolutions need a channel axis, and networks learn better from values from 0 to 1.
 trainX = trainX[..., None].astype("float32") / 255
 testX = testX[..., None].astype("float32") / 255
 heldX = heldX[..., None].astype("float32") / 255
 truth = testY  # the labels as numbers, for the report
-# One-hot encode the labels, as the loss expects them: 3 becomes [0, 0, 0, 1, 0, ...].
-trainY = keras.utils.to_categorical(trainY, 10)
+table = terminal.prepare_history(args.history)  # gets a row when an epoch ends
+trainY = keras.utils.to_categorical(trainY, 10)  # 3 becomes [0, 0, 0, 1, 0, 0, ...]
 testY = keras.utils.to_categorical(testY, 10)
 heldY = keras.utils.to_categorical(heldY, 10)
 held_out = (heldX, heldY) if args.hold_out else None
@@ -42,12 +42,12 @@ clothes = "top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ank
 labelNames = clothes.split(", ") if dataset == "fashion-mnist" else [*"0123456789"]
 print(f"[INFO] training MiniVGGNet on {len(trainX)} images of {dataset}...")
 measure = [MeasureReasons((testX, testY), held_out, BS)] if args.reasons else []
-callbacks = [keras.callbacks.ProgbarLogger(), *measure, *saving]
+callbacks += [*measure, keras.callbacks.CSVLogger(table)]
 schedule = keras.optimizers.schedules.InverseTimeDecay(INIT_LR, 1, INIT_LR / EPOCHS)
 opt = keras.optimizers.SGD(schedule, momentum=0.9)  # Keras 2: decay=INIT_LR / EPOCHS
 model = MiniVGGNet.build(28, 28, 1, 10, dropout=not args.no_dropout)
 model.compile(optimizer=opt, loss="categorical_crossentropy", metrics=["accuracy"])
-train = datasets.batches(trainX, trainY, BS, seed=args.seed)  # shuffles itself
+train = datasets.batches(trainX, trainY, BS, seed=args.seed)  # shuffled in each epoch
 test = datasets.batches(testX, testY, BS)
 options = {"shuffle": False, "verbose": 1 if sys.stdout.isatty() else 2}
 H = model.fit(

@@ -1,14 +1,14 @@
 # Draw the curves of a training history as they are, and shifted by half an epoch.
 import argparse
-from pyimagesearch import terminal, gap, histories  # histories takes pickle's place
+from pyimagesearch import terminal, gap, histories  # histories loads the pickle
 import matplotlib.pyplot as plt
 import numpy as np
 
 plt.style.use("ggplot")
 ap = argparse.ArgumentParser(description="Draw loss curves as they are, and shifted.")
 ap.add_argument("-i", "--input", default="training.pickle", help="pickle, JSON or CSV")
-ap.add_argument("-o", "--output", help="a .png, .pdf or .svg file in place of a window")
-ap.add_argument("--metric", default="loss", help="the metric to draw, such as accuracy")
+ap.add_argument("-o", "--output", help=".png, .pdf or .svg file to save the figure in")
+ap.add_argument("--metric", default="loss", help="metric to draw, such as accuracy")
 args = ap.parse_args()
 
 H = histories.load_history(args.input)
@@ -21,21 +21,21 @@ figure, panels = plt.subplots(rows, 1, sharex=True, figsize=(8, 8), layout="tigh
 top, shifted = panels[:2]
 shifted.sharey(top)
 
-# Above: each value at the epoch that it is reported for.
+# The upper panel shows each value at the epoch for which it is reported.
 top.plot(epochs, training, "o-", label=labels[0])
 top.plot(epochs, validation, "s--", label=labels[1])
 top.set_title(f"Unshifted {args.metric}")
-# Below it: each value at the time that it stands for. The validation loss is taken
-# once, at the end of an epoch. The training loss is a mean over the epoch, so it stands
-# for the network half an epoch earlier: the heart of this script, and of the tutorial.
+# The panel below it shows each value at its time. The validation loss is taken at the
+# end of an epoch. The training loss is a mean over the epoch, so its time is half an
+# epoch earlier. This is the heart of the script, and of the tutorial.
 
 shifted.plot(epochs - 0.5, training, "o-", label=labels[0])
 shifted.plot(epochs, validation, "s--", label=labels[1])
 shifted.set_title(f"Shifted {args.metric}")
 if terms:
-    # The validation images, measured in the mode and at the time of the training loss.
+    # The validation loss is also drawn as it is in the training's mode and time.
     during = validation + terms["regularization"] + terms["timing"]
-    label = f"{labels[1]}, measured the way the training {args.metric} is"
+    label = f"{labels[1]}, measured like the training {args.metric}"
     shifted.plot(epochs - 0.5, during, "^:", color="C1", fillstyle="none", label=label)
     gap.draw(panels[2], terms, args.metric)
 
@@ -44,8 +44,8 @@ for panel in (top, shifted):
     panel.legend(fontsize="small")
 for panel in panels:
     panel.set_xlabel("Epoch #")
-    panel.tick_params(labelbottom=True)  # the upper panels', too
-    # Ticks at whole epochs, and at most 50 markers.
+    panel.tick_params(labelbottom=True)  # a shared axis would hide these labels
+    # There are ticks at whole epochs only, and 50 markers at most.
     panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     plt.setp(panel.get_lines(), markevery=1 + (len(epochs) - 1) // 50)
 
@@ -61,7 +61,7 @@ print(f"[INFO] {gap.describe_shift(training, validation)}")
 if terms:
     print(f"[INFO] {gap.table(terms, args.metric)}")
 else:
-    print("[INFO] to measure what makes the gap, train with --reasons (see README.md)")
+    print("[INFO] what makes this gap was not measured: see --reasons in README.md")
 if output is None:
     plt.show()
 

@@ -1,7 +1,6 @@
 """The images to train on: Fashion MNIST or, where it cannot be had, handwritten digits.
 
-`load` returns them as arrays, `hold_out` takes some out of training, and `batches`
-makes data sets of them.
+`load` returns them, `hold_out` takes some out of training, and `batches` deals them.
 """
 
 import math
@@ -15,33 +14,34 @@ from sklearn.model_selection import train_test_split
 
 from pyimagesearch.terminal import UserError
 
-DOWNLOAD_TIMEOUT = 20  # seconds without a byte
-# Of each image, so many copies follow each other.
+DOWNLOAD_TIMEOUT = 20  # seconds without data, after which a download is given up
+# The number of copies of each image, which stand side by side in the arrays.
 COPIES = {"fashion-mnist": 1, "digits": 16}
 
 
 def load(dataset="any"):
     """Return the name of a data set, its training data and its validation data.
 
-    The name is "fashion-mnist" or "digits". "any" asks for Fashion MNIST or, where it
-    is not in Keras's cache and cannot be downloaded, for the digits; a printed line
-    then says so. The data are (images, labels), uint8 arrays: images of shape (number,
-    28, 28) from 0 to 255, labels of shape (number,) from 0 to 9. UserError is raised if
-    the cache is damaged, or if Fashion MNIST is asked for by name and cannot be had.
+    The name is "fashion-mnist" or "digits". "any" asks for Fashion MNIST. If that is
+    not in Keras's cache and cannot be downloaded, a line says so, and the digits are
+    returned. The data are (images, labels), arrays of uint8. Images have the shape
+    (number, 28, 28) and values from 0 to 255; labels have the shape (number,) and
+    values from 0 to 9. UserError is raised if the cache is damaged, or if Fashion MNIST
+    is asked for by name and cannot be had.
     """
     if dataset == "digits":
         return "digits", *load_digits()
-    import keras  # here, since it takes seconds
+    import keras  # imported here, because it takes seconds
 
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
         return "fashion-mnist", *keras.datasets.fashion_mnist.load_data()
-    except Exception as error:  # Keras raises no narrower one for a failed download
+    except Exception as error:  # what Keras raises if a download fails
         home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
         cache = home / "datasets" / "fashion-mnist"
-        if len([*cache.glob("*.gz")]) == 4:  # nothing was to be downloaded
-            raise UserError(f"damaged data in {cache} ({error}): delete it") from error
-        # Keras's message has the URL in it; the error behind it is shorter.
+        if len([*cache.glob("*.gz")]) == 4:  # all files, so no download was needed
+            raise UserError(f"damaged data ({error}): delete {cache}") from error
+        # Keras's message has the URL in it. The error behind it is shorter.
         reason = getattr(error.__context__, "reason", error)
         problem = f"Fashion MNIST is not in {cache} and cannot be downloaded ({reason})"
         if dataset == "fashion-mnist":
@@ -53,10 +53,10 @@ def load(dataset="any"):
 def load_digits():
     """Return scikit-learn's 1,797 handwritten digits in the format of Fashion MNIST.
 
-    They are 8x8 images of real writing. First 20% of each class are split off for
-    validation, so that no digit is on both sides. Then each is enlarged to 24x24 and
-    placed at 16 random positions in a frame of 28x28. So there are 22,992 training and
-    5,760 validation images, the same in every run.
+    They are real 8x8 images. First, 20% of each class are split off for validation, so
+    that no digit is on both sides. Then each is enlarged to 24x24 pixels, and placed at
+    16 random positions in a frame of 28x28. This makes 22,992 training images and 5,760
+    validation images, which are the same in every run.
     """
     digits = sklearn.datasets.load_digits()
     images = np.round(digits.images * (255 / 16)).astype("uint8")
@@ -74,7 +74,7 @@ def _at_places(images, labels, random):
     frames = []
     for image in images.repeat(3, axis=1).repeat(3, axis=2):
         for place in random.choice(25, size=copies, replace=False):
-            down, right = divmod(place, 5)  # 0 to 4 each
+            down, right = divmod(place, 5)  # each is from 0 to 4
             frames.append(np.pad(image, ((down, 4 - down), (right, 4 - right))))
     return np.array(frames), labels.repeat(copies).astype("uint8")
 
@@ -82,19 +82,17 @@ def _at_places(images, labels, random):
 def hold_out(images, labels, number, seed, copies=1):
     """Draw a number of training images at random that are not to be trained on.
 
-    In the arrays, the `copies` of one image follow each other. They stay together, so
-    some copies of the last image drawn may go unused. Return (images, labels) of the
-    others, in their order, and of those drawn. The same seed draws the same. UserError
-    is raised if no image is left to train on.
+    Return two pairs (images, labels): the others, in their order, and those drawn. The
+    same seed gives the same draw. The `copies` of an image stand side by side, and are
+    drawn together, so some copies of the last one may go unused. UserError is raised if
+    no image is left to train on.
     """
     groups = np.arange(len(images)).reshape(-1, copies)
     groups = np.random.default_rng(seed).permutation(groups)
     drawn = groups.ravel()[:number]
     others = np.sort(groups[math.ceil(number / copies) :].ravel())
     if not len(others):
-        raise UserError(
-            f"--hold-out {number} leaves no image to train on: hold out fewer"
-        )
+        raise UserError(f"--hold-out {number} leaves no image to train on")
     return (images[others], labels[others]), (images[drawn], labels[drawn])
 
 
@@ -110,19 +108,19 @@ def count_leaks(training_images, validation_images):
 def batches(images, labels, batch_size, seed=None):
     """Return arrays of images and labels as a `tf.data.Dataset` of batches.
 
-    The last batch may be smaller. With a seed, images are shuffled anew in each epoch:
-    in every run the same way, if the seed here and that of `set_random_seed` are the
-    same. Without one, their order stays.
+    The last batch may be smaller. With a seed, the images are shuffled anew in each
+    epoch, and in the same way in every run with this seed and the same one in
+    `set_random_seed`. Without a seed, they keep their order.
     """
-    import tensorflow as tf  # here, since it takes seconds
+    import tensorflow as tf  # imported here, because it takes seconds
 
     data_set = tf.data.Dataset.from_tensor_slices((images, labels))
     if seed is not None:
         data_set = data_set.shuffle(len(images), seed=seed)
     options = tf.data.Options()
-    # Autotune's thread sometimes does not stop, and an epoch then ends a minute late.
+    # Autotune's thread sometimes hangs for a minute at the end of an epoch.
     options.autotune.enabled = False
-    # As Keras does: optimizing would copy the arrays once more.
+    # Keras turns this off as well, because it would copy the arrays once more.
     options.experimental_optimization.apply_default_optimizations = False
     # The next batch is made while the network learns from this one.
     return data_set.batch(batch_size).prefetch(1).with_options(options)

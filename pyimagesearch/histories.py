@@ -17,16 +17,16 @@ import numpy as np
 from pyimagesearch.terminal import UserError
 
 LARGEST = 1_000_000  # bytes: room for thousands of epochs
-MISSING = None, "", "NA"  # what stands for a missing number
+MISSING = None, "", "NA"  # these stand for a missing number
 
 
 def load_history(path):
     """Return the curves in a file, as arrays of shape (epochs,) in a dict.
 
-    The file is a pickle, also by `np.save`, a JSON or a CSV file; its content decides,
-    not its name. Nothing in it is run. NaN stands for a missing number. UserError is
-    raised if there is no such file, if it is larger than a megabyte or holds something
-    else, or if its `epoch` does not go up by one from row to row.
+    The file is a pickle, a file of `np.save`, JSON or CSV; its content tells which. No
+    code in it is run. NaN stands for a missing number. UserError is raised if there is
+    no such file, if it is larger than a megabyte, if it is of another kind, or if its
+    `epoch` does not go up by one from row to row.
     """
     try:
         with open(path, "rb") as file:
@@ -38,7 +38,7 @@ def load_history(path):
         raise UserError(f"{path} does not exist: {advice}") from error
     if len(content) > LARGEST:
         raise UserError(f"{path} is larger than a megabyte: save H.history alone")
-    content = content.removeprefix(b"\xef\xbb\xbf")  # as Excel writes it
+    content = content.removeprefix(b"\xef\xbb\xbf")  # Excel writes this mark
     try:
         if content.startswith((b"\x80", b"\x93NUMPY")):
             curves = _curves(_read_pickle(content))
@@ -46,13 +46,15 @@ def load_history(path):
             curves = _curves(json.loads(content))
         else:
             curves = _curves(_read_table(content))
-    except Exception as error:  # anything may be wrong in a file of another kind
-        what = f"no pickle, JSON or CSV of H.history; it begins with {content[:40]}"
+    # In a file of another kind, anything may be wrong. (A UserError is no Exception.)
+    except Exception as error:
+        what = f"no history as pickle, JSON or CSV; it begins with {content[:40]}"
         raise UserError(f"{path} is {what}") from error
-    steps = curves.get("epoch", np.zeros(0))
-    jumps = np.flatnonzero(np.diff(steps) != 1)
+    epochs = curves.get("epoch", np.zeros(0))
+    jumps = np.flatnonzero(np.diff(epochs) != 1)
     if len(jumps):
-        goes = ", ".join(f"{step:g}" for step in steps[: jumps[0] + 2][-4:])
+        last = jumps[0] + 1  # the first epoch that does not follow the one before
+        goes = ", ".join(f"{epoch:g}" for epoch in epochs[max(last - 3, 0) : last + 1])
         advice = "give one row for each epoch of one run"
         advice += "; if each row is an epoch, delete that column"
         raise UserError(f"in {path}, epoch goes {goes}, ...: {advice}")
@@ -60,20 +62,21 @@ def load_history(path):
 
 
 def _curves(history):
-    """Return what is made of numbers in a dict, as arrays; ValueError if nothing is."""
+    """Return the lists of numbers in a dict, as arrays; ValueError if it has none."""
     curves, numbers = {}, 0
     for name, values in history.items():
-        if isinstance(values, dict):  # as pandas writes a column: by row
+        if isinstance(values, dict):  # pandas writes a column by row
             values = [*values.values()]
-        is_list = isinstance(values, list | tuple | np.ndarray) and len(values)
-        if is_list and isinstance(name, str) and name:
-            numbers += len(values)
-            if numbers > LARGEST:
-                raise ValueError("more numbers than bytes: one list has many names")
-            with contextlib.suppress(TypeError, ValueError, OverflowError):
-                curve = [np.nan if one in MISSING else float(one) for one in values]
-                # What is not finite, or nearly so, cannot be drawn.
-                curves[name] = np.where(np.abs(curve) < 1e300, curve, np.nan)
+        is_list = isinstance(values, list | tuple | np.ndarray)
+        if not isinstance(name, str) or not is_list or not len(values):
+            continue
+        numbers += len(values)
+        if numbers > LARGEST:
+            raise ValueError("more numbers than bytes: one list has many names")
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            curve = [np.nan if one in MISSING else float(one) for one in values]
+            # A number that is infinite or huge cannot be drawn.
+            curves[name] = np.where(np.abs(curve) < 1e300, curve, np.nan)
     if not curves:
         raise ValueError("no numbers")
     return curves
@@ -84,48 +87,51 @@ def _read_table(content):
     lines = content.decode(errors="replace").splitlines(keepends=True)
     if lines[0].endswith("\r\n") and not lines[-1].endswith("\n"):
         lines.pop()
-        print("[INFO] the last row is cut off, and is left out")
+        print("[INFO] the last row has no end, as if cut off: it is left out")
     separator = max(",;\t", key=lines[0].count)
     names, *rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-    named = [name for name in names if name]
-    if len({*named}) < len(named):
-        raise UserError("two columns have one name: rename one of them")
-    return dict(zip(names, zip(*filter(None, rows), strict=True), strict=True))
+    columns = zip(*filter(None, rows), strict=True)  # without empty lines
+    columns = [*zip(names, columns, strict=True)]
+    history = {name: column for name, column in columns if name}
+    if len(history) < len([name for name in names if name]):
+        raise UserError("two columns have the same name: rename one")
+    return history
 
 
 class _Type:
-    """Stands for `numpy.dtype`, which believes all that a pickle says of a type.
+    """Stands in for `numpy.dtype`, which believes all that a pickle says of a type.
 
-    So a pickle can make NumPy take any bytes for an object, and call what is in them.
+    With the real one, a pickle can pass off any bytes as an object that NumPy calls.
     """
 
     def __init__(self, code, *options):
         self.code = code
 
     def __setstate__(self, state):
-        self.code = state[1][:1] + self.code[:9]  # the order of bytes comes first
+        # The byte order comes first. Both are cut, or a pickle could make them grow.
+        self.code = state[1][:1] + self.code[:9]
 
     def read(self, content, shape=(), *order):
         if not isinstance(content, list):
             content = np.frombuffer(content, self.code)
-        return content if len(shape) < 2 else []  # a table is no curve
+        return content if len(shape) < 2 else []  # an array with more axes is no curve
 
 
 class _Array(list):
-    """Stands for `numpy.ndarray`."""
+    """Stands in for `numpy.ndarray`."""
 
     def __setstate__(self, state):
         _, shape, kind, _, content = state
         self[:] = kind.read(content, shape)
 
 
-# What a pickled history may be made of, besides lists, dicts, texts and numbers. None
-# of it copies a list or a dict: a pickle could ask for copies without end.
+# A pickled history may have these, besides lists, dicts, texts and numbers. None of
+# them copies a list or a dict, or a small pickle could ask for endless copies.
 HARMLESS = {
     "collections.OrderedDict": lambda *none: {},
     "_codecs.encode": str.encode,
     "numpy.dtype": _Type,
-    "numpy.ndarray": None,  # is named, but not called
+    "numpy.ndarray": None,  # a pickle names it, but does not call it
     "numpy.core.multiarray._reconstruct": lambda kind, shape, code: _Array(),
     "numpy.core.multiarray.scalar": lambda kind, content: kind.read(content)[0],
     "numpy.core.numeric._frombuffer": lambda data, kind, *more: kind.read(data, *more),
@@ -133,7 +139,7 @@ HARMLESS = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """The recipe of Python's manual, Restricting Globals: nothing else is called."""
+    """Calls only what is HARMLESS, as in Restricting Globals of Python's manual."""
 
     def find_class(self, module, name):
         name = f"{module}.{name}".replace("numpy._core", "numpy.core")
@@ -144,7 +150,7 @@ class _Unpickler(pickle.Unpickler):
 
 def _read_pickle(content):
     """Return what is in a pickle, or in what `np.save` makes of a dict."""
-    content = content[content.index(b"\x80") :]  # without the header of np.save
+    content = content[content.index(b"\x80") :]  # np.save puts a header before it
     for instruction, argument, _ in pickletools.genops(content):
         if "PUT" in instruction.name and argument > len(content):
             raise ValueError("it asks for a memo of gigabytes")
@@ -155,9 +161,9 @@ def _read_pickle(content):
 def choose_curves(history, metric, path):
     """Return the training curve of a metric, the validation curve, and two labels.
 
-    The training curve is named as the metric, "loss", or "train_loss"; the other one
-    "val_loss", "valid_loss", "validation_loss" or "test_loss". UserError is raised if
-    the history lacks one of them, or if they differ in length.
+    The training curve of the loss is named "loss" or "train_loss". The validation curve
+    is named "val_loss", "valid_loss", "validation_loss" or "test_loss". UserError is
+    raised if the history lacks one of them, or if they differ in length.
     """
     sets = "val", "valid", "validation", "test"
     training = [name for name in (metric, f"train_{metric}") if name in history]
@@ -168,6 +174,6 @@ def choose_curves(history, metric, path):
     curves = history[training[0]], history[validation[0]]
     if len(curves[0]) != len(curves[1]):
         names = f"{training[0]} and {validation[0]}"
-        raise UserError(f"{path} needs {names} of every epoch: validation_freq=1")
+        raise UserError(f"{path} must have {names} of each epoch (validation_freq=1)")
     data = "test" if validation[0].startswith("test") else "validation"
     return *curves, (f"training {metric}", f"{data} {metric}")

@@ -5,45 +5,45 @@ VGG: K. Simonyan and A. Zisserman, https://arxiv.org/abs/1409.1556
 
 
 class MiniVGGNet:
-    """The network of the tutorial."""
+    """A namespace for `build`, as in the tutorial."""
 
     @staticmethod
     def build(width, height, depth, classes, dropout=True):
-        """Return the network, not yet compiled: a `keras.Sequential`.
+        """Return the network, a `keras.Sequential` that is not yet compiled.
 
-        Images have the shape (batch, height, width, depth). They need 4 pixels or more
-        each way, since two poolings halve them; depth is 1 for grey, 3 for colour. The
-        class probabilities have the shape (batch, classes). `dropout=False` leaves the
-        three dropout layers out. The other layers are the same, and with one seed their
-        first weights are, too.
+        It takes images of shape (batch, height, width, depth). Width and height are 4
+        pixels or more, since each of two poolings halves them; depth is 1 for grey and
+        3 for colour. It gives class probabilities of shape (batch, classes). With
+        `dropout=False`, it has no dropout layers. Its other layers are the same then,
+        and with the same seed they have the same first weights.
         """
-        from keras import Input, Sequential, layers  # here, since it takes seconds
+        from keras import Input, Sequential, layers  # here, because it is slow
 
         network = [
             Input((height, width, depth)),
-            # Two convolutions that keep the size, then half the width and height.
+            # Two convolutions keep the size, and the pooling halves it.
             layers.Conv2D(32, (3, 3), padding="same", activation="relu"),
             layers.BatchNormalization(),
             layers.Conv2D(32, (3, 3), padding="same", activation="relu"),
             layers.BatchNormalization(),
             layers.MaxPooling2D((2, 2)),
             layers.Dropout(0.25),
-            # The same once more, with twice the filters.
+            # This is the same once more, with twice the filters.
             layers.Conv2D(64, (3, 3), padding="same", activation="relu"),
             layers.BatchNormalization(),
             layers.Conv2D(64, (3, 3), padding="same", activation="relu"),
             layers.BatchNormalization(),
             layers.MaxPooling2D((2, 2)),
             layers.Dropout(0.25),
-            # The classifier.
+            # These layers classify what the filters have found.
             layers.Flatten(),
             layers.Dense(512, activation="relu"),
             layers.BatchNormalization(),
             layers.Dropout(0.5),
             layers.Dense(classes, activation="softmax"),
         ]
-        # Only now: each layer draws a seed when it is made, and the other layers are to
-        # have the same first weights.
+        # Dropout is removed only now. Each layer draws a seed when it is made, so the
+        # other layers keep their first weights.
         if not dropout:
             network = [
                 layer for layer in network if not isinstance(layer, layers.Dropout)

@@ -1,42 +1,44 @@
 """Measure, epoch by epoch, why the validation loss is lower than the training loss.
 
-`fit` reports the first and the last of these five losses. The three between them are
-measured here, so that each step changes one thing:
+`fit` reports the first and the last of these five losses. The other three are measured
+here, so that one thing changes from each loss to the next:
 
     loss                      training images, during the epoch, in training mode
         overfitting               whether the network trains on the images
-    held_out_loss_during      held-out images, at the same moments, in the same mode
+    held_out_loss_during      held-out images, during the epoch, in training mode
         data                      where the images come from
-    val_loss_during           validation images, at the same moments, in the same mode
+    val_loss_during           validation images, during the epoch, in training mode
         timing                    when: during the epoch, or at its end
-    val_loss_regularized      validation images, at the end of the epoch, in that mode
+    val_loss_regularized      validation images, at the end, in training mode
         regularization            the mode: training or inference
     val_loss                  validation images, at the end, in inference mode
 
-A term is the loss above it minus the loss below it, so the terms add up to the gap,
-loss - val_loss. Held-out images are drawn like the training images, but are not trained
-on; without them, overfitting and data are one term. Every other metric that is a mean
-over images, such as accuracy, is measured in the same way.
+A term is the loss above it minus the loss below it. So the terms add up to the gap,
+loss - val_loss. Held-out images are drawn like the training images, but the network
+does not train on them. Without them, only the sum of overfitting and data is known.
+Other metrics that are means over images, such as accuracy, are measured as well.
 
-Another order of the steps gives other terms. A training loss exists in training mode
-only, so the mode is changed last, at the end of the epoch, where `val_loss` is taken.
-In the first epoch of a small network, timing was +.18 and regularization +.07. With the
-mode changed first, they were +.71 and -.45: batch normalization's averages are so young
-that inference is worse than training mode in the first tenth of the epoch. Measured
-during the epoch, the mode made +.011; at its end, +.108.
+Another order of the steps would give other terms. The training loss exists in training
+mode only, so the mode stays the same until the last step. That step is taken at the end
+of the epoch, where `val_loss` is. In the first epoch of a small network, timing was
++.18 and regularization +.07. With the mode changed before the time, they were +.71 and
+-.45: the moving averages of batch normalization are so young then that inference mode
+is worse than training mode in the first tenth of the epoch. In another network, the
+mode made +.108 at the end of the epoch, but +.011 on average during it.
 
-What is in which term:
+Some causes of a gap are in a term where one may not look for them:
 
-- Label smoothing in the loss, and penalties such as L2, are in all five losses. They
-  make no term; timing has what a penalty changes by.
-- Augmentation layers in the network act in training mode only. They are in
+- A penalty such as L2, or label smoothing in the loss, is in all five losses. It makes
+  no term; if a penalty changes during the epoch, the change is in timing.
+- Augmentation layers in the network act in training mode only, so their effect is in
   regularization (+.33 in a trial).
-- Augmentation of the training data, class weights and a training step of one's own are
-  in overfitting. So is a callback that calls `evaluate` in mid-epoch, which resets
-  `loss` (+.04 became -.08 in a trial). Held-out images that are augmented in the same
-  way move augmentation into data.
+- Augmentation of the training data, class weights and a training step of one's own
+  change the training loss alone, so their effect is in overfitting. If the held-out
+  images are augmented in the same way, it moves to data.
+- A callback that calls `evaluate` in mid-epoch resets `loss`. The effect is also in
+  overfitting (+.04 became -.08 in a trial).
 
-This module needs only Keras on TensorFlow, and nothing else of this package.
+This module needs Keras on TensorFlow. It uses no other module of this package.
 """
 
 import inspect
@@ -47,60 +49,65 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-SIZE = "batch size"  # stands beside the metrics of a batch
+SIZE = "batch size"  # the key of a batch's size, beside its metrics
 
 
 class MeasureReasons(keras.callbacks.Callback):
     """Add the losses between `loss` and `val_loss` to what each epoch reports.
 
-    In the list that `fit` gets, this callback comes before those that are to see its
-    numbers, such as CSVLogger, and after `keras.callbacks.ProgbarLogger()`, which then
-    does not print them. An epoch that ends early is unknown (NaN).
+    In the list that `fit` gets, put this callback after `ProgbarLogger()`, so that the
+    progress bar does not show its numbers, and before callbacks that need them, such as
+    CSVLogger. If an epoch ends early, its numbers are NaN. If the first one does, there
+    are none.
 
-    Each term comes with its standard error, as `loss_timing_error`. With other
-    validation and held-out images, a term would move by less than it about two times in
-    three, if there are 20 batches or more; with five, it is six times in ten. (With
-    five, timing of the first epoch also comes out too small by .04, and overfitting too
-    large.) The error does not say what other training images or first weights would do:
-    of whole trainings, 32 to 47 of 100 have a term of the first epoch within one error.
-    Data and overfitting share the held-out images, so chance moves them in opposite
-    directions, and the error of a sum is not the sum of errors. The gap has no error.
+    Each term has a standard error, `loss_timing_error` for example. With other images,
+    a term would move by less than its error about two times in three. This holds from
+    20 batches on; with five, it is six times in ten. With five, timing of the first
+    epoch is also too small and overfitting too large, by .04 in a trial, since so few
+    moments miss the steep beginning. The error does not cover other training images or
+    other first weights: if the whole training is repeated, a term of the first epoch is
+    within one error of its mean in 32 to 47 of 100 runs. Data and overfitting share the
+    held-out images. So chance moves them in opposite directions, and their errors must
+    not be added. The gap and `val_loss` are given without an error.
 
-    The training stays the same, bit for bit, if its layers keep what changes in Keras's
-    own variables and draw from Keras's generators (no `tf.Variable`, no `tf.random`),
-    and if its data share no `shuffle` with the data given here. On a GPU, two runs differ even without the measurement; they were
-    equal, with and without it, after `tf.config.experimental.enable_op_determinism()`.
+    The training stays the same, bit for bit. For this, its layers must keep what
+    changes in Keras's variables and draw from Keras's generators (no `tf.Variable`, no
+    `tf.random`). Its data must not share a `shuffle` with the data given here. On a
+    GPU, two runs differ even without this callback: on an H100, by .013 in `val_loss`
+    after three epochs. With `tf.config.experimental.enable_op_determinism()`, runs with
+    and without it were equal there.
 
     Parameters
     ----------
-    validation_data : tuple, tf.data.Dataset or keras.utils.PyDataset
-        What `fit` gets. A tuple is (images, labels) or (images, labels, sample
-        weights); each is an array, or a list or dict of arrays. Each epoch deals them
-        in a new order. A data set has batches, and knows how many. It must have no
-        order, since the moment decides which images are scored: shuffle it once. One
-        that is sorted by label is refused. One that followed time gave a timing of
-        -1.09 +-.51 for +.33.
+    validation_data : tuple or tf.data.Dataset
+        The data that `fit` validates on. A tuple is (images, labels) or (images,
+        labels, sample weights); each is an array, or a list or dict of arrays. They are
+        shuffled in each epoch. A data set is not, so it must be shuffled once: if its
+        batches follow a trend, the moments at which they are scored make the terms
+        wrong. (In order of time, a timing of +.33 came out as -1.09 +-.51.)
     held_out_data : same as validation_data, optional
-        Images drawn like the training images, which `fit` does not get.
+        Images that are drawn like the training images, and that `fit` does not get.
     batch_size : int
-        As `fit` gets it: batch normalization depends on it. A data set brings its own.
+        The batch size of `fit`, on which batch normalization depends. A data set has
+        its own.
 
     Raises
     ------
     ValueError
-        At once, if Keras does not run on TensorFlow, or if the data are not as above.
-        Before the first epoch, if `fit` does not know its number of steps or takes
-        several at once, or if a layer is stateful, as training would come between the
-        batches that are scored. At the end of an epoch, if there is no `val_loss`, or
-        if the data given here have another one.
+        At once, if Keras does not run on TensorFlow, or if the data are not as above:
+        batched, of known length and not sorted by label. Before the first epoch, if
+        `fit` does not know its number of steps or takes several at once, or if a layer
+        of the model, or of a model in it, is stateful: its state would mix training and
+        scoring. At the end of an
+        epoch, if there is no `val_loss`, or if the data given here have another one.
     """
 
     def __init__(self, validation_data, held_out_data=None, batch_size=32):
         super().__init__()
         if keras.config.backend() != "tensorflow":
             raise ValueError("Keras must run on TensorFlow: KERAS_BACKEND=tensorflow")
-        # The keys are the prefixes of the metrics' names; the values are the number of
-        # batches, and a function that reads them.
+        # The keys are the prefixes of the metrics' names. Each value is the number of
+        # batches and a function that reads them.
         self.data = {"val": _in_batches(validation_data, batch_size)}
         if held_out_data is not None:
             self.data["held_out"] = _in_batches(held_out_data, batch_size)
@@ -108,19 +115,17 @@ class MeasureReasons(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Refuse what cannot be measured, and prepare the scoring."""
         if not self.params["steps"]:
-            raise ValueError("fit must know how many steps it takes: steps_per_epoch")
+            raise ValueError("fit does not know its steps: give it steps_per_epoch")
         if self.model.steps_per_execution > 1:
-            raise ValueError("compile with steps_per_execution=1, to score each step")
+            raise ValueError("compile the model with steps_per_execution=1")
         layers = [self.model]
-        for layer in layers:  # the list grows by the layers in a layer or model
-            inner = [*vars(layer).values()]
-            inner += layer.layers if isinstance(layer, keras.Model) else []
-            layers += {one for one in inner if isinstance(one, keras.Layer)} - {*layers}
-            if getattr(layer, "stateful", False) is True:
+        for layer in layers:  # the list grows by the layers of each model in it
+            layers += layer.layers if isinstance(layer, keras.Model) else []
+            if getattr(layer, "stateful", False):
                 raise ValueError("a layer with stateful=True cannot be measured")
-        graph = tf.function(self._score_eagerly, autograph=False, reduce_retracing=True)
-        self._score = self._score_eagerly if self.model.run_eagerly else graph
-        self._added = []  # what this adds to an epoch: known after the first
+        graph = tf.function(self._score_batch, autograph=False, reduce_retracing=True)
+        self._score = self._score_batch if self.model.run_eagerly else graph
+        self._added = None  # the names of what this adds, known after the first epoch
 
     def on_epoch_begin(self, epoch, logs=None):
         """Begin to read the batches that are to be scored during the epoch."""
@@ -129,14 +134,15 @@ class MeasureReasons(keras.callbacks.Callback):
         self._during = {part: [] for part in self.data}
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Score the batches whose moment has come, with the weights of this moment.
+        """Score the batches that are due in this step, with the weights before it.
 
-        Batch i of m is due in the middle of the i-th of m equal parts of the epoch.
+        The epoch is divided into as many equal parts as there are batches. Each batch
+        is due in the step that contains the middle of its part.
         """
         share = (batch + 1) / self.params["steps"]
         for part, (number, _) in self.data.items():
             due = math.ceil(share * number - 0.5) - len(self._during[part])
-            if due > 0:  # before most steps, nothing is
+            if due > 0:  # in most steps, no batch is due
                 batches = itertools.islice(self._upcoming[part], due)
                 self._during[part] += self._scores(batches, True)
 
@@ -145,36 +151,38 @@ class MeasureReasons(keras.callbacks.Callback):
         self._steps_done = batch + 1
 
     def on_epoch_end(self, epoch, logs):
-        """Measure; Keras hands the same `logs` to the callbacks after this one."""
+        """Add the numbers to `logs`, which the callbacks after this one get, too."""
         if "val_loss" not in logs:
             raise ValueError("give fit validation_data, and leave validation_freq at 1")
         numbers = {}
         if self._steps_done == self.params["steps"]:
-            # Both modes score one reading: the next may come in another order.
+            # Both modes score the same batches. A second reading might be in another
+            # order.
             _, read = self.data["val"]
             one, other = itertools.tee(read(epoch))
-            scores = zip(self._scores(one, True), self._scores(other, False))
-            regularized, as_reported = map(_columns, zip(*scores))
+            pairs = zip(self._scores(one, True), self._scores(other, False))
+            regularized, as_reported = map(_columns, zip(*pairs))
             during = {part: _columns(self._during[part]) for part in self.data}
             for name in self._names_as_in_fit(as_reported, logs):
                 numbers |= _numbers(name, during, regularized, as_reported)
-        self._added = self._added or [*numbers]
+        if self._added is None:
+            self._added = [*numbers]
         logs.update({name: numbers.get(name, math.nan) for name in self._added})
 
     def _scores(self, batches, training):
         """Yield the metrics and the size of each batch.
 
-        What the network changes when it is called, its moving averages and the state of
-        its random generators, is copied, and the copy goes from batch to batch. The
-        network's own stay as they are.
+        A call changes the network's moving averages and the state of its random
+        generators. Here it changes a copy, which goes from batch to batch.
         """
         variables = self.model.non_trainable_variables
         state = [tf.convert_to_tensor(variable.value) for variable in variables]
         for batch in batches:
             score, state = self._score(batch, state, training)
-            yield {k: float(v) for k, v in score.items() if not np.ndim(v)}
+            # A metric with a number for each class is left out.
+            yield {name: float(v) for name, v in score.items() if not np.ndim(v)}
 
-    def _score_eagerly(self, batch, state, training):
+    def _score_batch(self, batch, state, training):
         """Return the metrics and the size of a batch, and the state after it."""
         model = self.model
         x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
@@ -184,27 +192,33 @@ class MeasureReasons(keras.callbacks.Callback):
             accepts = "training" in inspect.signature(method).parameters
             return {"training": training} if accepts else {}
 
-        # Without the weights in the scope, penalties such as L2 would be missing.
-        values = [(one, one.value) for one in model.trainable_variables]
+        # In the scope, variables have these values: the weights their own (without
+        # them, penalties such as L2 would be missing), and the metrics begin anew.
+        values = [(weight, weight.value) for weight in model.trainable_variables]
         values += zip(model.non_trainable_variables, state)
-        # For each batch, the metrics begin anew.
-        values += [(one, keras.ops.zeros_like(one)) for one in model.metrics_variables]
+        values += [
+            (sum_, keras.ops.zeros_like(sum_)) for sum_ in model.metrics_variables
+        ]
         with keras.StatelessScope(values, collect_losses=True) as scope:
             y_pred = model(x, **mode(model.call))
             loss = model.compute_loss(x, y, y_pred, weight, **mode(model.compute_loss))
             metrics = model.compute_metrics(x, y, y_pred, weight)
         state = [*map(scope.get_current_value, model.non_trainable_variables)]
-        # As `fit` counts: the rows of the first input.
+        # As in `fit`, the rows of the first input are counted.
         size = keras.ops.shape(tf.nest.flatten(x)[0])[0]
         return {**metrics, "loss": loss, SIZE: size}, state
 
     def _names_as_in_fit(self, as_reported, logs):
-        """Yield the metrics that are means over images, as `fit` reports them."""
+        """Yield the names of metrics that are means over images and agree with `fit`.
+
+        Raise ValueError if the loss does not agree.
+        """
         metrics = [getattr(one, "metrics", [one]) for one in self.model.metrics]
         metrics = itertools.chain.from_iterable(metrics)
         means = [one.name for one in metrics if isinstance(one, keras.metrics.Mean)]
-        # In half precision, the order of a sum shows.
+        # In half precision, a sum depends on its order.
         half = self.model.compute_dtype in ("float16", "bfloat16")
+        # The name of an output may come first.
         for name in [name for name in as_reported if name.endswith(tuple(means))]:
             values, reported = as_reported[name], logs.get(f"val_{name}", math.inf)
             mean = np.average(values, weights=as_reported[SIZE])
@@ -214,10 +228,10 @@ class MeasureReasons(keras.callbacks.Callback):
             elif name == "loss":
                 raise ValueError(
                     f"fit reports a val_loss of {reported:.6g}, but the data given "
-                    f"here have {mean:.6g}: perhaps they are others, or scaled, "
-                    "weighted or batched (give a tf.data.Dataset) otherwise, or data or "
-                    "network are random at each reading, a callback swaps weights, or "
-                    "the model has replicas or a test_step of its own"
+                    f"here have {mean:.6g}. Possible causes: the data are others, or "
+                    "scaled, weighted or batched otherwise (then give both the same "
+                    "tf.data.Dataset); data or network are random at each reading; a "
+                    "callback swaps weights; there are replicas or an own test_step."
                 )
 
 
@@ -228,12 +242,15 @@ def _numbers(name, during, regularized, as_reported):
         values, sizes = scores[name], scores[SIZE]
         numbers[f"{part}_{name}_during"] = np.average(values, weights=sizes)
         errors[part] = _standard_error(values, sizes)
-    at_end, sizes = regularized[name], regularized[SIZE]
+    at_end = regularized[name]
+    sizes = regularized[SIZE]
     numbers[f"val_{name}_regularized"] = np.average(at_end, weights=sizes)
-    by_mode, by_time = at_end - as_reported[name], during["val"][name] - at_end
-    numbers[f"{name}_regularization_error"] = _standard_error(by_mode, sizes)
-    numbers[f"{name}_timing_error"] = _standard_error(by_time, sizes)
-    # Without held-out images, this is the error of data + overfitting.
+    mode = at_end - as_reported[name]
+    numbers[f"{name}_regularization_error"] = _standard_error(mode, sizes)
+    time = during["val"][name] - at_end
+    numbers[f"{name}_timing_error"] = _standard_error(time, sizes)
+    # The error of the difference of two means or, if nothing is held out, of one: then
+    # it is that of data + overfitting.
     numbers[f"{name}_data_error"] = math.hypot(*errors.values())
     if "held_out" in errors:
         numbers[f"{name}_overfitting_error"] = errors["held_out"]
@@ -245,19 +262,18 @@ def _in_batches(data, batch_size):
 
     Raise ValueError if the data cannot be measured on.
     """
-    if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
-        number = _number_of_batches(data)
-        return number, lambda epoch: itertools.islice(data, number)
+    if isinstance(data, tf.data.Dataset):
+        return _number_of_batches(data), lambda epoch: iter(data)
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise ValueError("give (images, labels) in one tuple, or a tf.data.Dataset")
     arrays = tf.nest.map_structure(np.asarray, tuple(data))
-    lengths = {array.shape[:1] for array in tf.nest.flatten(arrays)}
-    if len(lengths) > 1 or lengths & {(), (0,)}:
+    lengths = {len(array) if array.ndim else 0 for array in tf.nest.flatten(arrays)}
+    length = max(lengths, default=0)
+    if lengths != {length} or length == 0:
         raise ValueError("give images, labels and weights as arrays of equal length")
-    length = len(tf.nest.flatten(arrays)[0])
 
     def read(epoch):
-        # NumPy's own generator leaves the random numbers of the training alone.
+        # This generator leaves the random numbers of the training alone.
         order = np.random.default_rng(epoch).permutation(length)
         for rows in np.split(order, range(batch_size, length, batch_size)):
             yield tf.nest.map_structure(lambda array, rows=rows: array[rows], arrays)
@@ -266,25 +282,27 @@ def _in_batches(data, batch_size):
 
 
 def _number_of_batches(data):
-    """Return it, or raise ValueError if there is none, or data are sorted by label.
+    """Return the number of batches of a data set.
 
-    Batches of one class are normalized by statistics that no other batch has, and the
-    errors, from differences of neighbours, would be far too small.
+    Raise ValueError if it is not known, or if the data are sorted by label: then batch
+    normalization would use statistics of one class, and neighbours would be so alike
+    that the errors were far too small.
     """
-    is_dataset = isinstance(data, tf.data.Dataset)
-    number = int(data.cardinality() if is_dataset else data.num_batches or 0)
+    number = int(data.cardinality())
     if number < 1:
         raise ValueError("a data set is empty, infinite or of unknown length")
     labels = []
-    for batch in itertools.islice(data, number):
+    for batch in data:
         y = tf.nest.flatten(keras.utils.unpack_x_y_sample_weight(batch)[1])[0]
-        if not isinstance(y, np.ndarray | tf.Tensor):
-            return number  # there are no labels, or they are sparse or ragged
+        if not isinstance(y, tf.Tensor):
+            return number  # labels that are missing, sparse or ragged are not checked
         if np.ndim(y) == 0:
             raise ValueError("a data set has no batches: batch it")
-        labels += [hash(np.asarray(row).tobytes()) for row in np.asarray(y)]
+        labels += [hash(np.asarray(row).tobytes()) for row in y.numpy()]
+    kinds = len({*labels})
     blocks = 1 + np.count_nonzero(np.diff(labels))
-    if number > 1 and 1 < len({*labels}) == blocks <= len(labels) / 2:
+    # Each label is in one block, and has two images or more on average.
+    if number > 1 and 1 < kinds == blocks and kinds <= len(labels) / 2:
         raise ValueError("a data set is sorted by label: shuffle it once")
     return number
 

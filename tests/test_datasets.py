@@ -32,7 +32,7 @@ def test_damaged_data_are_named_with_their_folder(cache):
     an_image_less = gzip.compress(gzip.decompress(whole)[:-784])
     for content in (whole[:-20], b"<html>Please log in</html>", an_image_less):
         (cache / FILE).write_bytes(content)
-        with pytest.raises(UserError, match=rf"damaged data in {cache} \(.*: delete"):
+        with pytest.raises(UserError, match=rf"damaged data \(.*\): delete {cache}"):
             datasets.load()
 
 

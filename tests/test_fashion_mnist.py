@@ -149,7 +149,7 @@ def test_redirected_output_is_two_lines_an_epoch_and_a_report(runs):
         line = lines[lines.index(f"Epoch {epoch}/2") + 1]
         assert line.startswith("4/4 - ") and line.endswith(f"val_loss: {val_loss:.4f}")
     assert [line[:6] for line in lines if "[" in line] == ["[INFO]"] * 5
-    assert "images that are training images as well: 0 of 100" in lines[1]
+    assert "images that are also training images: 0 of 100" in lines[1]
     assert all(one.isprintable() or one == "\n" for one in process.stdout)
     # There are 10 validation images of each class.
     row = re.compile(r"^ +([a-z ]+?) +[01]\.\d\d .* 10$", re.MULTILINE)
@@ -209,7 +209,7 @@ def test_flags_reach_the_training(images, tmp_path, monkeypatch, capsys):
     train_here(monkeypatch, tmp_path, images, flags)
     told = capsys.readouterr().out
     assert "on 112 images of digits" in told and "ankle boot" not in told
-    assert "images that are training images as well: 200 of 200" in told
+    assert "images that are also training images: 200 of 200" in told
     history = read(tmp_path / "own.pickle")
     expected = plain_history(parts, 0.05, 40, dropout=False, seed=7)
     np.testing.assert_allclose([history[name] for name in KEYS], expected, rtol=1e-3)

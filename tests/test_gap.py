@@ -28,9 +28,9 @@ def rows(text):
 
 
 def test_the_table_explains_itself_and_has_the_terms_of_each_epoch():
-    columns, errors, others = table(split(HISTORY), "recall").splitlines()[:3]
-    assert columns.startswith("the gap is training recall minus validation recall; ")
-    assert "two times in three" in errors and "A dash stands for unknown" in others
+    legend = " ".join(table(split(HISTORY), "recall").splitlines()[:3])
+    assert legend.startswith("the gap is training recall minus validation recall. ")
+    assert "about two times in three" in legend and legend.endswith("- is unknown.")
     # The largest error is 0.050: two digits of it are three decimals.
     assert rows(table(split(HISTORY))) == [
         "epoch gap regularization timing data overfitting by shift",
@@ -110,6 +110,6 @@ def test_what_the_shift_does_by_hand():
         ([1, nan, 4, 2], [9, 9, 2, 9], "1 of 1", 1, 2),
         ([0.4] * 3, [0.4] * 3, "0 of 2", 0, 0),
     ):
-        told = f"{closer} epochs: their mean distance is {after}, unshifted {before}"
+        told = f"{closer} epochs: their mean distance was {before}, and is {after}"
         assert describe_shift(np.array(training), np.array(validation)).endswith(told)
     assert "no two epochs in a row have all" in describe_shift(np.ones(1), np.ones(1))

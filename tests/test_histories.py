@@ -86,7 +86,7 @@ def test_another_file_is_read(path, capsys):
 
 def test_a_row_that_is_cut_off_is_left_out_and_told(path, capsys):
     assert_read(path, "loss,val_loss\r\n2,1\r\n1,3\r\n0.2,0.")
-    assert "the last row is cut off, and is left out" in capsys.readouterr().out
+    assert "the last row has no end, as if cut off" in capsys.readouterr().out
 
 
 # Tables that do not have one row for each epoch of one run, and how `epoch` goes.
@@ -146,13 +146,13 @@ OTHER_KINDS += [pickle.dumps(H, protocol)[:-9] for protocol in (2, 3, 4, 5)]
 NO_CURVES = ["{}", "Dear reader,\nhere you are,\n", "loss;val_loss\n0,5;0,4\n"]
 NO_CURVES += [pickle.dumps(H, 0), {}, {"train": H}, {"loss": 2, "val_loss": 1}]
 OBJECTS = [pickle.dumps(collections.Counter(H), protocol) for protocol in (2, 4)]
-UNKNOWN = "error: FILE is no pickle, JSON or CSV of H.history; it begins with b"
+UNKNOWN = "error: FILE is no history as pickle, JSON or CSV; it begins with b"
 NO_PAIR = "error: FILE has no loss and val_loss: it has"
 REFUSED = {
     UNKNOWN: [*OTHER_KINDS, *NO_CURVES],
-    "error: two columns have one name": ["loss,loss,val_loss\n1,2,3\n"],
+    "error: two columns have the same name": ["loss,loss,val_loss\n1,2,3\n"],
     f"{NO_PAIR} 0, 1, 2, 3": [json.dumps({f"{n}": [1] for n in range(60_000)})],
-    "FILE needs loss and val_loss of every epoch": [{**H, "val_loss": [1]}],
+    "FILE must have loss and val_loss of each epoch": [{**H, "val_loss": [1]}],
     "FILE is larger than a megabyte: save H.history alone": [b" " * 1_000_001],
     "error: the file holds a collections.Counter: save H.history alone": OBJECTS,
 }

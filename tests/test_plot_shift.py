@@ -64,8 +64,8 @@ def test_both_curves_are_drawn_as_they_are_and_shifted(draw, capsys):
         picture = f"training.pickle.{metric.replace('/', '-')}.png"
         assert f"the figure is in {picture}\n" in out and os.path.isfile(picture)
         # By hand: (0.4 + 0) / 2 and (0.15 + 0.05) / 2.
-        assert "in 1 of 2 epochs: their mean distance is 0.1, unshifted 0.2" in out
-        assert "to measure what makes the gap, train with --reasons" in out
+        assert "in 1 of 2 epochs: their mean distance was 0.2, and is 0.1" in out
+        assert "what makes this gap was not measured: see --reasons" in out
 
 
 def test_a_run_with_reasons_gets_a_third_panel_and_a_table(draw, capsys):
@@ -75,7 +75,7 @@ def test_a_run_with_reasons_gets_a_third_panel_and_a_table(draw, capsys):
         assert len(top.get_lines()) == 2
         # The validation images, measured as the training images are, and when they are.
         during = shifted.get_lines()[2]
-        assert "measured the way the training" in during.get_label()
+        assert "measured like the training" in during.get_label()
         curve = [-0.5, 0.5, 1.5], [0.9, 0.62, 0.45]
         np.testing.assert_allclose(during.get_data(), curve)
         lines = {line.get_label(): line.get_ydata() for line in third.get_lines()}
