@@ -34,7 +34,7 @@ Some causes of a gap are in a term where one may not look for them:
   regularization (+.33 in a trial).
 - Augmentation of the training data, class weights and a training step of one's own
   change the training loss alone, so their effect is in overfitting. If the held-out
-  images are augmented in the same way, it moves to data.
+  images are augmented in the same way, this effect moves to data.
 - A callback that calls `evaluate` in mid-epoch resets `loss`. The effect is also in
   overfitting (+.04 became -.08 in a trial).
 
@@ -57,21 +57,22 @@ class MeasureReasons(keras.callbacks.Callback):
 
     In the list that `fit` gets, put this callback after `ProgbarLogger()`, so that the
     progress bar does not show its numbers, and before callbacks that need them, such as
-    CSVLogger. If an epoch ends early, its numbers are NaN. If the first one does, there
-    are none.
+    CSVLogger. If an epoch ends early, its numbers are NaN. If the first one does, no
+    epoch has any.
 
     Each term has a standard error, `loss_timing_error` for example. With other images,
     a term would move by less than its error about two times in three. This holds from
     20 batches on; with five, it is six times in ten. With five, timing of the first
-    epoch is also too small and overfitting too large, by .04 in a trial, since so few
-    moments miss the steep beginning. The error does not cover other training images or
-    other first weights: if the whole training is repeated, a term of the first epoch is
-    within one error of its mean in 32 to 47 of 100 runs. Data and overfitting share the
-    held-out images. So chance moves them in opposite directions, and their errors must
-    not be added. The gap and `val_loss` are given without an error.
+    epoch is also too small and overfitting too large, by .04 in a trial, since five
+    moments are too few to catch the steep beginning. The error does not cover other
+    training images or other first weights: if the whole training is repeated, a term of
+    the first epoch is within one error of its mean in 32 to 47 of 100 runs. Data and
+    overfitting share the held-out images. So chance moves them in opposite directions,
+    and their errors must not be added. Without held-out images, `loss_data_error` is
+    the error of data + overfitting. The gap and `val_loss` have no error of their own.
 
-    The training stays the same, bit for bit. For this, its layers must keep what
-    changes in Keras's variables and draw from Keras's generators (no `tf.Variable`, no
+    The training stays the same, bit for bit. For this, its layers must keep their state
+    in Keras variables and take random numbers from Keras (no `tf.Variable`, no
     `tf.random`). Its data must not share a `shuffle` with the data given here. On a
     GPU, two runs differ even without this callback: on an H100, by .013 in `val_loss`
     after three epochs. With `tf.config.experimental.enable_op_determinism()`, runs with
@@ -83,8 +84,9 @@ class MeasureReasons(keras.callbacks.Callback):
         The data that `fit` validates on. A tuple is (images, labels) or (images,
         labels, sample weights); each is an array, or a list or dict of arrays. They are
         shuffled in each epoch. A data set is not, so it must be shuffled once: if its
-        batches follow a trend, the moments at which they are scored make the terms
-        wrong. (In order of time, a timing of +.33 came out as -1.09 +-.51.)
+        batches follow a trend, such as time, the moments at which they are scored make
+        the terms wrong (a timing of +.33 came out as -1.09 +-.51). If it is shuffled
+        anew at each reading, the error of timing comes out too large.
     held_out_data : same as validation_data, optional
         Images that are drawn like the training images, and that `fit` does not get.
     batch_size : int
@@ -98,8 +100,9 @@ class MeasureReasons(keras.callbacks.Callback):
         batched, of known length and not sorted by label. Before the first epoch, if
         `fit` does not know its number of steps or takes several at once, or if a layer
         of the model, or of a model in it, is stateful: its state would mix training and
-        scoring. At the end of an
-        epoch, if there is no `val_loss`, or if the data given here have another one.
+        scoring. (A stateful layer inside a wrapper, such as Bidirectional, is not
+        found.) At the end of an epoch, if there is no `val_loss`, or if the data given
+        here have another one.
     """
 
     def __init__(self, validation_data, held_out_data=None, batch_size=32):
@@ -141,7 +144,8 @@ class MeasureReasons(keras.callbacks.Callback):
         """
         share = (batch + 1) / self.params["steps"]
         for part, (number, _) in self.data.items():
-            due = math.ceil(share * number - 0.5) - len(self._during[part])
+            due_by_now = math.ceil(share * number - 0.5)
+            due = due_by_now - len(self._during[part])
             if due > 0:  # in most steps, no batch is due
                 batches = itertools.islice(self._upcoming[part], due)
                 self._during[part] += self._scores(batches, True)
@@ -194,7 +198,7 @@ class MeasureReasons(keras.callbacks.Callback):
 
         # In the scope, variables have these values: the weights their own (without
         # them, penalties such as L2 would be missing), and the metrics begin anew.
-        values = [(weight, weight.value) for weight in model.trainable_variables]
+        values = [(one, one.value) for one in model.trainable_variables]
         values += zip(model.non_trainable_variables, state)
         values += [
             (sum_, keras.ops.zeros_like(sum_)) for sum_ in model.metrics_variables
@@ -218,8 +222,9 @@ class MeasureReasons(keras.callbacks.Callback):
         means = [one.name for one in metrics if isinstance(one, keras.metrics.Mean)]
         # In half precision, a sum depends on its order.
         half = self.model.compute_dtype in ("float16", "bfloat16")
-        # The name of an output may come first.
-        for name in [name for name in as_reported if name.endswith(tuple(means))]:
+        # The name of an output may come first, as in `out_accuracy`.
+        names = [name for name in as_reported if name.endswith(tuple(means))]
+        for name in names:
             values, reported = as_reported[name], logs.get(f"val_{name}", math.inf)
             mean = np.average(values, weights=as_reported[SIZE])
             close = np.abs(values).max() * (1e-2 if half else 1e-3)
@@ -231,7 +236,8 @@ class MeasureReasons(keras.callbacks.Callback):
                     f"here have {mean:.6g}. Possible causes: the data are others, or "
                     "scaled, weighted or batched otherwise (then give both the same "
                     "tf.data.Dataset); data or network are random at each reading; a "
-                    "callback swaps weights; there are replicas or an own test_step."
+                    "callback swaps weights; there are several replicas, or an own "
+                    "test_step."
                 )
 
 
