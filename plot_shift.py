@@ -12,7 +12,7 @@ ap.add_argument("--metric", default="loss", help="metric to draw, such as accura
 args = ap.parse_args()
 
 H = histories.load_history(args.input)
-training, validation, labels = histories.choose_curves(H, args.metric, args.input)
+training, validation = histories.choose_curves(H, args.metric, args.input)
 terms = gap.split(H, args.metric)  # what makes the gap, if it was measured
 
 epochs = np.arange(len(training))
@@ -22,20 +22,20 @@ top, shifted = panels[:2]
 shifted.sharey(top)
 
 # The upper panel shows each value at the epoch for which it is reported.
-top.plot(epochs, training, "o-", label=labels[0])
-top.plot(epochs, validation, "s--", label=labels[1])
+top.plot(epochs, training, "o-", label=f"training {args.metric}")
+top.plot(epochs, validation, "s--", label=f"validation {args.metric}")
 top.set_title(f"Unshifted {args.metric}")
 # The panel below it shows each value at its time. The validation loss is taken at the
 # end of an epoch. The training loss is a mean over the epoch, so its time is half an
 # epoch earlier. This is the heart of the script, and of the tutorial.
 
-shifted.plot(epochs - 0.5, training, "o-", label=labels[0])
-shifted.plot(epochs, validation, "s--", label=labels[1])
+shifted.plot(epochs - 0.5, training, "o-", label=f"training {args.metric}")
+shifted.plot(epochs, validation, "s--", label=f"validation {args.metric}")
 shifted.set_title(f"Shifted {args.metric}")
 if terms:
     # The validation loss is also drawn as it is in the training's mode and time.
     during = validation + terms["regularization"] + terms["timing"]
-    label = f"{labels[1]}, measured like the training {args.metric}"
+    label = f"validation {args.metric}, measured like the training {args.metric}"
     shifted.plot(epochs - 0.5, during, "^:", color="C1", fillstyle="none", label=label)
     gap.draw(panels[2], terms, args.metric)
 

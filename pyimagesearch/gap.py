@@ -76,9 +76,9 @@ def split(history, metric="loss"):
 def table(terms, metric="loss"):
     """Return the gap and its terms, as from `split`, as text with a line per epoch.
 
-    Three lines come first that explain it. Epochs count from 0, as in the figure. Of
-    more than 12 epochs, the first 6 and the last are shown. An error stands beside its
-    term. There are enough decimals to show two digits of the largest error.
+    Three lines come first that explain it. Epochs count from 0, as in the figure. An
+    error stands beside its term. There are enough decimals to show two digits of the
+    largest error.
     """
     names = [name for name in terms if f"{name} error" in terms]
     errors = np.array([terms[f"{name} error"] for name in names])
@@ -97,8 +97,6 @@ def table(terms, metric="loss"):
         rows.append([str(epoch), *(text(name, epoch) for name in rows[0][1:])])
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths)) for row in rows]
-    if len(lines) > 13:  # 12 epochs, and the line of the names
-        lines[7:-1] = ["  ..."]
     return LEGEND.format(metric=metric) + "\n".join(lines)
 
 

@@ -159,7 +159,7 @@ def _read_pickle(content):
 
 
 def choose_curves(history, metric, path):
-    """Return the training curve of a metric, the validation curve, and two labels.
+    """Return the training curve and the validation curve of a metric.
 
     The training curve of the loss is named "loss" or "train_loss". The validation curve
     is named "val_loss", "valid_loss", "validation_loss" or "test_loss". UserError is
@@ -175,5 +175,4 @@ def choose_curves(history, metric, path):
     if len(curves[0]) != len(curves[1]):
         names = f"{training[0]} and {validation[0]}"
         raise UserError(f"{path} must have {names} of each epoch (validation_freq=1)")
-    data = "test" if validation[0].startswith("test") else "validation"
-    return *curves, (f"training {metric}", f"{data} {metric}")
+    return curves

@@ -45,10 +45,11 @@ def draw(tmp_path, monkeypatch):
 
 def test_both_curves_are_drawn_as_they_are_and_shifted(draw, capsys):
     # One metric is named as Keras does it, the other as many a loop in PyTorch does.
-    for metric, names, labels in (
-        ("loss", ["loss", "val_loss"], ["training loss", "validation loss"]),
-        ("top/1", ["train_top/1", "test_top/1"], ["training top/1", "test top/1"]),
+    for metric, names in (
+        ("loss", ("loss", "val_loss")),
+        ("top/1", ("train_top/1", "test_top/1")),
     ):
+        labels = [f"training {metric}", f"validation {metric}"]
         top, bottom = draw(dict(zip(names, HISTORY.values())), "--metric", metric)
         for panel, title, left in ((top, "Unshifted", 0), (bottom, "Shifted", 0.5)):
             assert panel.get_title() == f"{title} {metric}"
