@@ -33,7 +33,7 @@ shifted.plot(epochs - 0.5, training, "o-", label=f"training {args.metric}")
 shifted.plot(epochs, validation, "s--", label=f"validation {args.metric}")
 shifted.set_title(f"Shifted {args.metric}")
 if terms:
-    # The validation loss is also drawn as it is in the training's mode and time.
+    # This is the validation loss in training mode, averaged over the epoch.
     during = validation + terms["regularization"] + terms["timing"]
     label = f"validation {args.metric}, measured like the training {args.metric}"
     shifted.plot(epochs - 0.5, during, "^:", color="C1", fillstyle="none", label=label)

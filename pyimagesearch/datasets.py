@@ -65,16 +65,17 @@ def load_digits():
     )
     trainX, testX, trainY, testY = parts
     random = np.random.default_rng(0)
-    return _at_places(trainX, trainY, random), _at_places(testX, testY, random)
+    return _at_positions(trainX, trainY, random), _at_positions(testX, testY, random)
 
 
-def _at_places(images, labels, random):
+def _at_positions(images, labels, random):
     """Enlarge 8x8 images to 24x24, and place copies of each in frames of 28x28."""
     copies = COPIES["digits"]
     frames = []
     for image in images.repeat(3, axis=1).repeat(3, axis=2):
-        for place in random.choice(25, size=copies, replace=False):
-            down, right = divmod(place, 5)  # each is from 0 to 4
+        # There are 5 x 5 positions.
+        for position in random.choice(25, size=copies, replace=False):
+            down, right = divmod(position, 5)
             frames.append(np.pad(image, ((down, 4 - down), (right, 4 - right))))
     return np.array(frames), labels.repeat(copies).astype("uint8")
 
@@ -109,8 +110,8 @@ def batches(images, labels, batch_size, seed=None):
     """Return arrays of images and labels as a `tf.data.Dataset` of batches.
 
     The last batch may be smaller. With a seed, the images are shuffled anew in each
-    epoch, and in the same way in every run with this seed and the same one in
-    `set_random_seed`. Without a seed, they keep their order.
+    epoch. To repeat the order in another run, repeat this seed and that of Keras's
+    `set_random_seed`. Without a seed, the images keep their order.
     """
     import tensorflow as tf  # imported here, because it takes seconds
 

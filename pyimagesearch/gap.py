@@ -18,7 +18,7 @@ TERMS = {
 
 LEGEND = """the gap is training {metric} minus validation {metric}. But for rounding, the
 terms add up to it. With other images, a term would move by less than its +- about two
-times in three. "by shift" estimates timing from the half-epoch shift. - is unknown.
+times in three. "by shift" estimates timing from the half-epoch shift. - means unknown.
 """
 
 
@@ -49,16 +49,17 @@ def split(history, metric="loss"):
     shape, and NaN for an unknown number. "gap" is the training metric minus the
     validation metric. Then come the terms: those of `TERMS` or, without held-out
     images, "data + overfitting" for the last two. Then come their standard errors,
-    "regularization error" and so on. The last is "by shift", which estimates timing:
-    half of the fall of the training metric from this epoch to the next. The dict is
-    empty if something was not measured.
+    "regularization error" and so on. The last is "by shift", which estimates timing. The
+    validation metric is taken half an epoch later than the training metric, so this is
+    half of what the training metric falls by until the next epoch. The dict is empty if
+    something was not measured.
     """
     pairs = dict(TERMS)
     if f"held_out_{metric}_during" not in history:
         del pairs["data"], pairs["overfitting"]
         pairs["data + overfitting"] = ("{}", "val_{}_during")
     training = history.get(metric, np.zeros(0))
-    # A part of another length is missing.
+    # An array of another length counts as missing.
     parts = {k: v for k, v in history.items() if len(v) == len(training)}
     try:
         terms = {"gap": training - parts[f"val_{metric}"]}
@@ -87,10 +88,10 @@ def table(terms, metric="loss"):
 
     def text(name, epoch):
         number = round(float(terms[name][epoch]), decimals)
-        text = f"{number + 0.0:+.{decimals}f}"  # -0.0 + 0.0 is 0.0
+        shown = f"{number + 0.0:+.{decimals}f}"  # -0.0 + 0.0 is 0.0
         if name in names:
-            text += f" +-{terms[f'{name} error'][epoch]:.{decimals}f}"
-        return text.replace(" +-nan", "").replace("+nan", "-")
+            shown += f" +-{terms[f'{name} error'][epoch]:.{decimals}f}"
+        return shown.replace(" +-nan", "").replace("+nan", "-")
 
     rows = [["epoch", "gap", *names, "by shift"]]
     for epoch in range(len(terms["gap"])):

@@ -46,7 +46,7 @@ def load_history(path):
             curves = _curves(json.loads(content))
         else:
             curves = _curves(_read_table(content))
-    # In a file of another kind, anything may be wrong. (A UserError is no Exception.)
+    # In a file of another kind, anything may be wrong. (A UserError passes through.)
     except Exception as error:
         what = f"no history as pickle, JSON or CSV; it begins with {content[:40]}"
         raise UserError(f"{path} is {what}") from error
@@ -99,7 +99,7 @@ def _read_table(content):
 
 
 class _Type:
-    """Stands in for `numpy.dtype`, which believes all that a pickle says of a type.
+    """Stands in for `numpy.dtype`, which trusts what a pickle says about a type.
 
     With the real one, a pickle can pass off any bytes as an object that NumPy calls.
     """
@@ -108,7 +108,8 @@ class _Type:
         self.code = code
 
     def __setstate__(self, state):
-        # The byte order comes first. Both are cut, or a pickle could make them grow.
+        # The byte order comes first. A pickle can call this again and again, so both
+        # are cut, and the text cannot grow.
         self.code = state[1][:1] + self.code[:9]
 
     def read(self, content, shape=(), *order):

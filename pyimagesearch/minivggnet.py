@@ -14,14 +14,14 @@ class MiniVGGNet:
         It takes images of shape (batch, height, width, depth). Width and height are 4
         pixels or more, since each of two poolings halves them; depth is 1 for grey and
         3 for colour. It gives class probabilities of shape (batch, classes). With
-        `dropout=False`, it has no dropout layers. Its other layers are the same then,
-        and with the same seed they have the same first weights.
+        `dropout=False`, it has no dropout layers. The other layers stay the same, and
+        so do their first weights for a given seed.
         """
         from keras import Input, Sequential, layers  # here, because it is slow
 
         network = [
             Input((height, width, depth)),
-            # Two convolutions keep the size, and the pooling halves it.
+            # Two convolutions keep width and height, and the pooling halves it.
             layers.Conv2D(32, (3, 3), padding="same", activation="relu"),
             layers.BatchNormalization(),
             layers.Conv2D(32, (3, 3), padding="same", activation="relu"),

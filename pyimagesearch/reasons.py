@@ -163,8 +163,8 @@ class MeasureReasons(keras.callbacks.Callback):
             # Both modes score the same batches. A second reading might be in another
             # order.
             _, read = self.data["val"]
-            one, other = itertools.tee(read(epoch))
-            pairs = zip(self._scores(one, True), self._scores(other, False))
+            first, second = itertools.tee(read(epoch))
+            pairs = zip(self._scores(first, True), self._scores(second, False))
             regularized, as_reported = map(_columns, zip(*pairs))
             during = {part: _columns(self._during[part]) for part in self.data}
             for name in self._names_as_in_fit(as_reported, logs):
@@ -196,8 +196,9 @@ class MeasureReasons(keras.callbacks.Callback):
             accepts = "training" in inspect.signature(method).parameters
             return {"training": training} if accepts else {}
 
-        # In the scope, variables have these values: the weights their own (without
-        # them, penalties such as L2 would be missing), and the metrics begin anew.
+        # In the scope, variables have these values. The weights keep theirs, but if
+        # they were not named, penalties such as L2 would be missing. The metrics begin
+        # at 0.
         values = [(one, one.value) for one in model.trainable_variables]
         values += zip(model.non_trainable_variables, state)
         values += [

@@ -54,7 +54,7 @@ def parse_training_flags(parser):
     parser.add_argument("--epochs", type=int, default=25, help="passes over the images")
     parser.add_argument("--batch-size", type=int, default=32, help="images per update")
     parser.add_argument("--lr", type=float, default=0.01, help="first learning rate")
-    parser.add_argument("--seed", type=int, default=42, help="the same repeats a run")
+    parser.add_argument("--seed", type=int, default=42, help="seed of random numbers")
     meaning = "measure what makes the gap; an epoch takes up to a quarter longer"
     parser.add_argument("--reasons", action="store_true", help=meaning)
     meaning = "training images to measure on only; implies --reasons"
@@ -64,7 +64,7 @@ def parse_training_flags(parser):
     meaning = "any is Fashion MNIST or, if that cannot be downloaded, digits"
     parser.add_argument("--dataset", choices=names, default="any", help=meaning)
     args = parser.parse_args()
-    if min(args.epochs, args.batch_size) < 1 or not args.lr > 0:  # NaN is not, either
+    if min(args.epochs, args.batch_size) < 1 or not args.lr > 0:  # NaN is not above 0
         parser.error("--epochs, --batch-size and --lr must be above 0")
     if not 0 <= args.seed < 2**32:
         parser.error("--seed must be from 0 to 4294967295")

@@ -30,7 +30,7 @@ def rows(text):
 def test_the_table_explains_itself_and_has_the_terms_of_each_epoch():
     legend = " ".join(table(split(HISTORY), "recall").splitlines()[:3])
     assert legend.startswith("the gap is training recall minus validation recall. ")
-    assert "about two times in three" in legend and legend.endswith("- is unknown.")
+    assert "about two times in three" in legend and legend.endswith("- means unknown.")
     # The largest error is 0.050: two digits of it are three decimals.
     assert rows(table(split(HISTORY))) == [
         "epoch gap regularization timing data overfitting by shift",
