@@ -25,10 +25,10 @@ shifted.sharey(top)
 top.plot(epochs, training, "o-", label=f"training {args.metric}")
 top.plot(epochs, validation, "s--", label=f"validation {args.metric}")
 top.set_title(f"Unshifted {args.metric}")
+
 # The panel below it shows each value at its time. The validation loss is taken at the
 # end of an epoch. The training loss is a mean over the epoch, so its time is half an
-# epoch earlier. This is the heart of the script, and of the tutorial.
-
+# epoch earlier. This line is the heart of the script, and of the tutorial.
 shifted.plot(epochs - 0.5, training, "o-", label=f"training {args.metric}")
 shifted.plot(epochs, validation, "s--", label=f"validation {args.metric}")
 shifted.set_title(f"Shifted {args.metric}")
@@ -61,7 +61,7 @@ print(f"[INFO] {gap.describe_shift(training, validation)}")
 if terms:
     print(f"[INFO] {gap.table(terms, args.metric)}")
 else:
-    print("[INFO] what makes this gap was not measured: see --reasons in README.md")
+    print("[INFO] what makes this gap was not measured: README.md says how to do it")
 if output is None:
     plt.show()
 

@@ -1,6 +1,6 @@
 """The images to train on: Fashion MNIST or, where it cannot be had, handwritten digits.
 
-`load` returns them, `hold_out` takes some out of training, and `batches` deals them.
+`load` returns them, `hold_out` takes some out of training, and `batches` makes batches.
 """
 
 import math
@@ -72,7 +72,8 @@ def _at_positions(images, labels, random):
     """Enlarge 8x8 images to 24x24, and place copies of each in frames of 28x28."""
     copies = COPIES["digits"]
     frames = []
-    for image in images.repeat(3, axis=1).repeat(3, axis=2):
+    enlarged = images.repeat(3, axis=1).repeat(3, axis=2)
+    for image in enlarged:
         # There are 5 x 5 positions.
         for position in random.choice(25, size=copies, replace=False):
             down, right = divmod(position, 5)

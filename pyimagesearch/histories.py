@@ -33,8 +33,9 @@ def load_history(path):
             content = file.read(LARGEST + 1)
     except FileNotFoundError as error:
         advice = "train with fashion_mnist.py, or name another --input"
-        if os.path.exists(f"{path}.csv") and os.path.getsize(f"{path}.csv"):
-            advice = f"its finished epochs are in {path}.csv, so use --input {path}.csv"
+        for other in (f"{path}.old", f"{path}.csv"):
+            if os.path.exists(other) and os.path.getsize(other):
+                advice = f"use --input {other}, which is there"
         raise UserError(f"{path} does not exist: {advice}") from error
     if len(content) > LARGEST:
         raise UserError(f"{path} is larger than a megabyte: save H.history alone")

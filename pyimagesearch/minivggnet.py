@@ -28,7 +28,7 @@ class MiniVGGNet:
             layers.BatchNormalization(),
             layers.MaxPooling2D((2, 2)),
             layers.Dropout(0.25),
-            # This is the same once more, with twice the filters.
+            # This block repeats the first, with twice the filters.
             layers.Conv2D(64, (3, 3), padding="same", activation="relu"),
             layers.BatchNormalization(),
             layers.Conv2D(64, (3, 3), padding="same", activation="relu"),

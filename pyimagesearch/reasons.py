@@ -102,7 +102,7 @@ class MeasureReasons(keras.callbacks.Callback):
         of the model, or of a model in it, is stateful: its state would mix training and
         scoring. (A stateful layer inside a wrapper, such as Bidirectional, is not
         found.) At the end of an epoch, if there is no `val_loss`, or if the data given
-        here have another one.
+        here yield another one.
     """
 
     def __init__(self, validation_data, held_out_data=None, batch_size=32):

@@ -59,12 +59,12 @@ def parse_training_flags(parser):
     parser.add_argument("--reasons", action="store_true", help=meaning)
     meaning = "training images to measure on only; implies --reasons"
     parser.add_argument("--hold-out", type=int, default=0, help=meaning)
-    parser.add_argument("--no-dropout", action="store_true", help="drop dropout layers")
+    parser.add_argument("--no-dropout", action="store_true", help="leave out dropout")
     names = ["any", "fashion-mnist", "digits"]
     meaning = "any is Fashion MNIST or, if that cannot be downloaded, digits"
     parser.add_argument("--dataset", choices=names, default="any", help=meaning)
     args = parser.parse_args()
-    if min(args.epochs, args.batch_size) < 1 or not args.lr > 0:  # NaN is not above 0
+    if min(args.epochs, args.batch_size) < 1 or not args.lr > 0:  # NaN is refused, too
         parser.error("--epochs, --batch-size and --lr must be above 0")
     if not 0 <= args.seed < 2**32:
         parser.error("--seed must be from 0 to 4294967295")

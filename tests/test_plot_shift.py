@@ -66,7 +66,7 @@ def test_both_curves_are_drawn_as_they_are_and_shifted(draw, capsys):
         assert f"the figure is in {picture}\n" in out and os.path.isfile(picture)
         # By hand: (0.4 + 0) / 2 and (0.15 + 0.05) / 2.
         assert "in 1 of 2 epochs: their mean distance was 0.2, and is 0.1" in out
-        assert "what makes this gap was not measured: see --reasons" in out
+        assert "what makes this gap was not measured: README.md says" in out
 
 
 def test_a_run_with_reasons_gets_a_third_panel_and_a_table(draw, capsys):
