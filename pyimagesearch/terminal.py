@@ -55,7 +55,7 @@ def parse_training_flags(parser):
     parser.add_argument("--batch-size", type=int, default=32, help="images per update")
     parser.add_argument("--lr", type=float, default=0.01, help="first learning rate")
     parser.add_argument("--seed", type=int, default=42, help="seed of random numbers")
-    meaning = "measure what makes the gap; an epoch takes up to a quarter longer"
+    meaning = "measure what makes the gap; epochs take a quarter longer, more on a GPU"
     parser.add_argument("--reasons", action="store_true", help=meaning)
     meaning = "training images to measure on only; implies --reasons"
     parser.add_argument("--hold-out", type=int, default=0, help=meaning)
