@@ -209,9 +209,7 @@ class MeasureReasons(keras.callbacks.Callback):
         # at 0.
         values = [(one, one.value) for one in model.trainable_variables]
         values += zip(model.non_trainable_variables, state)
-        values += [
-            (sum_, keras.ops.zeros_like(sum_)) for sum_ in model.metrics_variables
-        ]
+        values += [(one, keras.ops.zeros_like(one)) for one in model.metrics_variables]
         with keras.StatelessScope(values, collect_losses=True) as scope:
             y_pred = model(x, **mode(model.call))
             loss = model.compute_loss(x, y, y_pred, weight, **mode(model.compute_loss))
