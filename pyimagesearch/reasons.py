@@ -156,7 +156,7 @@ class MeasureReasons(keras.callbacks.Callback):
             due = due_by_now - len(self._during[part])
             if due > 0:  # in most steps, no batch is due
                 batches = itertools.islice(self._upcoming[part], due)
-                self._during[part] += self._scores(batches, True)
+                self._during[part] += self._scores(batches, [True])
 
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps of the epoch."""
@@ -168,12 +168,10 @@ class MeasureReasons(keras.callbacks.Callback):
             raise ValueError("give fit validation_data, and leave validation_freq at 1")
         numbers = {}
         if self._steps_done == self.params["steps"]:
-            # Both modes score the same batches. A second reading might be in another
-            # order.
+            # One reading serves both modes, as a second one might be in another order.
             _, read = self.data["val"]
-            first, second = itertools.tee(read(epoch))
-            pairs = zip(self._scores(first, True), self._scores(second, False))
-            regularized, as_reported = map(_columns, zip(*pairs))
+            scores = [*self._scores(read(epoch), [True, False])]
+            regularized, as_reported = _columns(scores[::2]), _columns(scores[1::2])
             during = {part: _columns(self._during[part]) for part in self.data}
             for name in self._names_as_in_fit(as_reported, logs):
                 numbers |= _numbers(name, during, regularized, as_reported)
@@ -181,18 +179,20 @@ class MeasureReasons(keras.callbacks.Callback):
             self._added = [*numbers]
         logs.update({name: numbers.get(name, math.nan) for name in self._added})
 
-    def _scores(self, batches, training):
-        """Yield the metrics and the size of each batch.
+    def _scores(self, batches, modes):
+        """Yield the metrics and the size of each batch in each mode (`training`).
 
         A call changes the network's moving averages and the state of its random
-        generators. Here it changes a copy, which goes from batch to batch.
+        generators. Here it changes a copy for each mode, which goes from batch to batch.
         """
         variables = self.model.non_trainable_variables
         state = [tf.convert_to_tensor(variable.value) for variable in variables]
+        states = dict.fromkeys(modes, state)
         for batch in batches:
-            score, state = self._score(batch, state, training)
-            # A metric with a number for each class is left out.
-            yield {name: float(v) for name, v in score.items() if not np.ndim(v)}
+            for mode in modes:
+                score, states[mode] = self._score(batch, states[mode], mode)
+                # A metric with a number for each class is left out.
+                yield {name: float(v) for name, v in score.items() if not np.ndim(v)}
 
     def _score_batch(self, batch, state, training):
         """Return the metrics and the size of a batch, and the state after it."""
