@@ -34,9 +34,7 @@ def describe_shift(training, validation):
     shifted = np.abs((training[:-1] + training[1:]) / 2 - validation[:-1])
     known = np.isfinite(unshifted + shifted)
     if not known.any():
-        return (
-            "the shift cannot be judged: it takes two epochs in a row with all numbers"
-        )
+        return "the shift cannot be judged without two complete epochs in a row"
     closer = (shifted < unshifted)[known].sum()
     before, after = unshifted[known].mean(), shifted[known].mean()
     epochs = f"the shift brings the curves closer in {closer} of {known.sum()} epochs"

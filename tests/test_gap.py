@@ -111,6 +111,4 @@ def test_what_the_shift_does_by_hand():
     ):
         told = f"{closer} epochs: their mean distance was {before}, and is {after}"
         assert describe_shift(np.array(training), np.array(validation)).endswith(told)
-    assert "two epochs in a row with all numbers" in describe_shift(
-        np.ones(1), np.ones(1)
-    )
+    assert "two complete epochs in a row" in describe_shift(np.ones(1), np.ones(1))
