@@ -22,11 +22,11 @@ Another order of the steps would give other terms. The training loss exists in t
 mode only, so the mode stays the same until the last step. That step is taken at the end
 of the epoch, where `val_loss` is. In the first epoch of a small network, timing was
 +.18 and regularization +.07. With the mode changed before the time, they were +.71 and
--.45: the moving averages of batch normalization are so young then that inference mode
-is worse than training mode in the first tenth of the epoch. In another network, the
-mode made +.108 at the end of the epoch, but +.011 on average during it.
+-.45. The cause is batch normalization: in the first tenth of the epoch, its moving
+averages have not settled, and inference mode is worse than training mode. In another
+network, the mode made +.108 at the end of the epoch, but +.011 on average during it.
 
-Some causes of a gap are in a term where one may not look for them:
+Some causes are in a term where one may not look for them:
 
 - A penalty such as L2, or label smoothing in the loss, is in all five losses. It makes
   no term; if a penalty changes during the epoch, the change is in timing.
