@@ -60,9 +60,10 @@ class MeasureReasons(keras.callbacks.Callback):
     CSVLogger. If an epoch ends early, its numbers are NaN. If the first one does, no
     epoch has any.
 
-    Each term has a standard error, `loss_timing_error` for example. With other images,
-    a term would move by less than its error about two times in three. This holds from
-    20 batches on; with five, it is six times in ten. With five, timing of the first
+    The terms themselves are not added, but their standard errors are, such as
+    `loss_timing_error`. With other validation and held-out images, a term would move.
+    It is within one error of its mean over all such images about two times in three,
+    from 20 batches on; with five, six times in ten. With five, timing of the first
     epoch is also too small and overfitting too large, by .04 in a trial, since five
     moments are too few to catch the steep beginning. The error does not cover other
     training images or other first weights: if the whole training is repeated, a term of
@@ -89,7 +90,8 @@ class MeasureReasons(keras.callbacks.Callback):
         shuffled in each epoch. A data set is not, so it must be shuffled once: if its
         batches follow a trend, such as time, the moments at which they are scored make
         the terms wrong (a timing of +.33 came out as -1.09 +-.51). If it is shuffled
-        anew at each reading, the error of timing comes out too large.
+        anew at each reading, its batches no longer pair, and the error of timing comes
+        out too large.
     held_out_data : same as validation_data, optional
         Images that are drawn like the training images, and that `fit` does not get.
     batch_size : int
@@ -144,13 +146,13 @@ class MeasureReasons(keras.callbacks.Callback):
         self._upcoming = {part: read(epoch) for part, (_, read) in self.data.items()}
         self._during = {part: [] for part in self.data}
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, step, logs=None):
         """Score the batches that are due in this step, with the weights before it.
 
-        The epoch is divided into as many equal parts as there are batches. Each batch
-        is due in the step that contains the middle of its part.
+        The epoch is divided into as many equal parts as there are batches to score.
+        Each of them is due in the step that contains the middle of its part.
         """
-        share = (batch + 1) / self.params["steps"]
+        share = (step + 1) / self.params["steps"]
         for part, (number, _) in self.data.items():
             due_by_now = math.ceil(share * number - 0.5)
             due = due_by_now - len(self._during[part])
@@ -158,9 +160,9 @@ class MeasureReasons(keras.callbacks.Callback):
                 batches = itertools.islice(self._upcoming[part], due)
                 self._during[part] += self._scores(batches, [True])
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, step, logs=None):
         """Count the steps of the epoch."""
-        self._steps_done = batch + 1
+        self._steps_done = step + 1
 
     def on_epoch_end(self, epoch, logs):
         """Add the numbers to `logs`, which the callbacks after this one get, too."""
@@ -169,6 +171,7 @@ class MeasureReasons(keras.callbacks.Callback):
         numbers = {}
         if self._steps_done == self.params["steps"]:
             # One reading serves both modes, as a second one might be in another order.
+            # The modes alternate.
             _, read = self.data["val"]
             scores = [*self._scores(read(epoch), [True, False])]
             regularized, as_reported = _columns(scores[::2]), _columns(scores[1::2])
@@ -224,6 +227,7 @@ class MeasureReasons(keras.callbacks.Callback):
 
         Raise ValueError if the loss does not agree.
         """
+        # Keras keeps the metrics of `compile` in a container.
         metrics = [getattr(one, "metrics", [one]) for one in self.model.metrics]
         metrics = itertools.chain.from_iterable(metrics)
         means = [one.name for one in metrics if isinstance(one, keras.metrics.Mean)]
@@ -260,7 +264,7 @@ def _numbers(name, during, regularized, as_reported):
     numbers[f"val_{name}_regularized"] = np.average(at_end, weights=sizes)
     mode = at_end - as_reported[name]
     numbers[f"{name}_regularization_error"] = _standard_error(mode, sizes)
-    time = during["val"][name] - at_end
+    time = during["val"][name] - at_end  # the same images, batch by batch
     numbers[f"{name}_timing_error"] = _standard_error(time, sizes)
     # The error of the difference of two means or, if nothing is held out, of one: then
     # it is that of data + overfitting.
