@@ -105,9 +105,9 @@ class MeasureReasons(keras.callbacks.Callback):
         batched, of known length and not sorted by label. Before the first epoch, if
         `fit` does not know its number of steps or takes several at once, or if a layer
         of the model, or of a model in it, is stateful: its state would mix training and
-        scoring. (A stateful layer inside a wrapper, such as Bidirectional, is not
-        found.) At the end of an epoch, if there is no `val_loss`, or if the data given
-        here yield another one.
+        scoring. (One inside a layer or wrapper of one's own is not found.) At the end
+        of an epoch, if there is no `val_loss`, or if the data given here yield another
+        one.
     """
 
     def __init__(self, validation_data, held_out_data=None, batch_size=32):
