@@ -124,7 +124,7 @@ class MeasureReasons(keras.callbacks.Callback):
         """Refuse what cannot be measured, and prepare the scoring."""
         if not self.params["steps"]:
             raise ValueError("fit does not know its steps: give it steps_per_epoch")
-        if self.model.steps_per_execution > 1:
+        if self.model.steps_per_execution != 1:
             raise ValueError("compile the model with steps_per_execution=1")
         layers = [self.model]
         for layer in layers:  # the list grows by the layers of each model in it
@@ -310,10 +310,11 @@ def _number_of_batches(data):
         raise ValueError("a data set is empty, infinite or of unknown length")
     labels = []
     for batch in data:
-        y = tf.nest.flatten(keras.utils.unpack_x_y_sample_weight(batch)[1])[0]
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        x, y = tf.nest.flatten(x)[0], tf.nest.flatten(y)[0]
         if not isinstance(y, tf.Tensor):
             return number  # labels that are missing, sparse or ragged are not checked
-        if np.ndim(y) == 0:
+        if x.shape[:1] != y.shape[:1] or not y.shape:
             raise ValueError("a data set has no batches: batch it")
         labels += [hash(np.asarray(row).tobytes()) for row in y.numpy()]
     kinds = len({*labels})

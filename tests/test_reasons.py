@@ -384,6 +384,7 @@ UNFIT = [
     (([*TRAINING[0]], TRAINING[1]), "arrays of equal length"),
     (tuple(array[:0] for array in TRAINING), "arrays of equal length"),
     (tf.data.Dataset.from_tensor_slices(TRAINING), "no batches: batch it"),
+    (tf.data.Dataset.from_tensor_slices(ONE_HOT), "no batches: batch it"),
     (ENDLESS.take(0), "empty, infinite or of unknown length"),
     (ENDLESS, "empty, infinite or of unknown length"),
     (FILTERED, "empty, infinite or of unknown length"),
