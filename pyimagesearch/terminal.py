@@ -95,8 +95,9 @@ def start_keras():
 def prepare_history(path):
     """Make room for a history at PATH, and return the file for its table, PATH.csv.
 
-    What is in the two files is kept as PATH.old and PATH.csv.old. UserError or OSError
-    is raised if one of the files cannot be written.
+    What is in the two files is kept as PATH.old and PATH.csv.old. From then on, an error
+    in one line also tells how many epochs are in the table. UserError or OSError is
+    raised if one of the files cannot be written.
     """
     table = f"{path}.csv"
     for name in (path, table, f"{path}.old", f"{table}.old"):
